@@ -1,0 +1,45 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+SETUP := .venv/.ready
+
+.PHONY: setup screen test test-slow test-gpu lint typecheck bench docs constraints clean
+
+setup: $(SETUP)
+
+$(SETUP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[models,report,docs,dev]"
+	touch $@
+
+screen: $(SETUP)  ## the main job on the built-in default
+	$(BIN)/emoloom screen
+
+test: $(SETUP)  ## everything but slow and GPU tests
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: $(SETUP)
+	$(BIN)/python -m pytest -m "slow"
+
+test-gpu: $(SETUP)
+	$(BIN)/python -m pytest -m "gpu"
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(SETUP)
+	$(BIN)/mypy
+
+bench: $(SETUP)  ## ratios against peers, measured in one run
+	$(BIN)/emoloom bench decode
+
+docs: $(SETUP)  ## the command reference from the commands themselves, then the site
+	$(BIN)/typer emoloom.cli utils docs --name emoloom --output docs/cli.md
+	$(BIN)/mkdocs build --strict --quiet
+
+constraints: $(SETUP)  ## pin what is installed now
+	( echo "# Versions that this project is built, tested and shipped against. Regenerate: make constraints"; \
+	  $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//' ) > constraints.txt
+
+clean:
+	rm -rf .venv build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

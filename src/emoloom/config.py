@@ -1,0 +1,234 @@
+"""Settings: the only place that holds defaults. TOML file, then `--set section.key=value`, both checked strictly."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from emoloom.errors import InputError, nearest
+
+
+class Section(BaseModel):
+    """Frozen and closed: a misspelt key is an error that names the nearest one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RunSettings(Section):
+    """Where a run lives and what it may use."""
+
+    name: str = Field("builtin", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Name of the run; its directory is `directory/name`."""
+    directory: str = "runs"
+    """Folder that holds runs."""
+    seed: int = Field(0, ge=0)
+    """Seed of every draw: rows, order, random weights, bootstrap."""
+    threads: int = Field(0, ge=0, le=1024)
+    """CPU threads for tensors; 0 means one per core."""
+
+
+class DataSettings(Section):
+    """Which texts are trained on and which are scored."""
+
+    data_dir: str = ""
+    """Folder with the official corpus files, one sub-folder a corpus; not needed for `builtin`."""
+    source_a: str = "builtin"
+    """Training source A."""
+    source_b: str = ""
+    """Training source B; empty for none."""
+    share_a: float = Field(0.2, ge=0.0, le=1.0)
+    """Share of training rows drawn from A where there are two sources (the paper's mix2080)."""
+    evaluate: tuple[str, ...] = ("builtin",)
+    """Corpora to score, each `name` or `name:rows` (a seeded sample of its evaluation split)."""
+    max_malformed: int = Field(0, ge=0)
+    """Malformed rows that a corpus may have before a run refuses it."""
+    lexicon: str = "builtin"
+    """`builtin`, or `FORMAT:PATH` with FORMAT one of nrc-vad-1, nrc-vad-2, warriner, glasgow."""
+    weak_vad: Literal["mean", "negation", "labels", "shrunk"] = "shrunk"
+    """Recipe of weak VAD targets."""
+
+
+class CandidateSettings(Section):
+    """Which base models are compared."""
+
+    names: Annotated[tuple[str, ...], Field(min_length=1)] = ("smollm2-135m", "random:smollm2-135m")
+    """Candidates: a built-in name, `hub:ORG/NAME@REVISION`, `dir:PATH`, `gguf:PATH`; `random:`, `shallow:` in front."""
+    cache_dir: str = "~/.cache/emoloom"
+    """Where fetched and dequantised weights are kept."""
+    offline: bool = False
+    """Use the cache only; never fetch."""
+
+
+class TrainingSettings(Section):
+    """How each candidate is trained; the same for all of them."""
+
+    budget: str = Field("60000 tokens", pattern=r"^\s*\d+(\.\d+)?\s*(tokens|s|m|h)\s*$")
+    """Training per candidate: `N tokens`, or a time (`90s`, `25m`) that is calibrated once to tokens."""
+    learning_rate: float = Field(5e-4, gt=0.0, le=1.0)
+    """Peak learning rate of AdamW."""
+    warmup_steps: int = Field(10, ge=0)
+    """Steps of linear warm-up; the rate is constant after them."""
+    average_decay: float = Field(0.99, ge=0.0, lt=1.0)
+    """Decay of the moving average of the weights that gets evaluated."""
+    weight_decay: float = Field(0.01, ge=0.0)
+    """Decoupled weight decay, on matrices only."""
+    clip_norm: float = Field(1.0, gt=0.0)
+    """Largest global gradient norm."""
+    batch_rows: int = Field(16, ge=1, le=4096)
+    """Rows per optimiser step."""
+    window_rows: int = Field(256, ge=1)
+    """Rows drawn together; batches of like length are formed inside this window only."""
+    dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the forward and backward pass; `auto` takes bf16 where the machine computes in it."""
+    checkpoint_steps: int = Field(100, ge=1)
+    """Optimiser steps between checkpoints."""
+
+
+class DecodingSettings(Section):
+    """The protocol's free parts; all of them but `draft_rows` enter the protocol id."""
+
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the normative forward."""
+    batch_rows: int = Field(8, ge=1, le=256)
+    """B of the pinned shape [B, L]."""
+    max_new_tokens: int = Field(72, ge=48, le=512)
+    """Token limit of an answer, end-of-sequence included."""
+    draft_rows: int = Field(32, ge=1, le=1024)
+    """Rows drafted together; changes speed, never an answer."""
+
+
+class ScoringSettings(Section):
+    """Statistics and floors."""
+
+    bootstrap: int = Field(1000, ge=100, le=100_000)
+    """Bootstrap resamples of the rows behind every 95 % interval."""
+    untrained_floor: bool = True
+    """Also decode and score each candidate before training."""
+
+
+class Config(Section):
+    """Everything a screen depends on."""
+
+    run: RunSettings = RunSettings()
+    data: DataSettings = DataSettings()
+    candidates: CandidateSettings = CandidateSettings()
+    training: TrainingSettings = TrainingSettings()
+    decoding: DecodingSettings = DecodingSettings()
+    scoring: ScoringSettings = ScoringSettings()
+
+
+def load_config(path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:
+    """Read a TOML file (or none: all defaults) and apply `section.key=value` overrides.
+
+    Raises:
+        InputError: the file cannot be read, or a key or value is wrong; names the key and the nearest known one.
+    """
+    tree = _read_toml(path) if path else {}
+    where = str(path) if path else "built-in defaults"
+    for override in overrides:
+        _apply_override(tree, override)
+        where = f"{path or 'built-in defaults'} with --set"
+    return _validate(tree, where)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("no such config file", where=str(path), next_step="write one with `emoloom init`") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", where=str(path), next_step="give a TOML text file") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        raise InputError(f"not valid TOML: {_short(error)}", where=str(path), next_step="mend that line") from error
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, separator, raw = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not separator or not dot:
+        raise InputError(f"'{override}' is not section.key=value", where="--set", next_step="e.g. --set run.seed=1")
+    try:
+        parsed = tomllib.loads(f"value = {raw.strip()}")
+    except (ValueError, RecursionError):
+        parsed = {}
+    # A bare word is taken as a string, so that quotes need not be quoted twice; so is what holds more than a value.
+    value = parsed["value"] if set(parsed) == {"value"} else raw.strip()
+    branch = tree.setdefault(section, {})
+    if not isinstance(branch, dict):
+        raise InputError(f"'{section}' is not a section", where="--set")
+    branch[name] = value
+
+
+def _validate(tree: dict[str, Any], where: str) -> Config:
+    _check_keys(tree, where)
+    try:
+        # By way of JSON, so that lists may fill tuples while `true` is no number and "1" no integer.
+        return Config.model_validate_json(json.dumps(tree, default=_refuse_value), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = f"{key} = {_short(repr(first['input']))}: {first['msg']}"
+        raise InputError(message, where=where, next_step="see `emoloom init` for every key and its range") from error
+    except _NoSettingError as error:
+        raise InputError(f"{error} is no value that a setting can have", where=where) from error
+
+
+class _NoSettingError(Exception):
+    pass
+
+
+def _refuse_value(value: object) -> None:
+    raise _NoSettingError(repr(value))
+
+
+def _short(reason: object) -> str:
+    text = str(reason)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def _check_keys(tree: dict[str, Any], where: str) -> None:
+    for section, branch in tree.items():
+        field = Config.model_fields.get(section)
+        if field is None:
+            raise InputError(
+                f"unknown section [{section}]", where=where, next_step=nearest(section, Config.model_fields)
+            )
+        keys = getattr(field.annotation, "model_fields", {})
+        for key in branch if isinstance(branch, dict) else ():
+            if key not in keys:
+                raise InputError(f"unknown key '{section}.{key}'", where=where, next_step=nearest(key, keys))
+
+
+def config_template() -> str:
+    """A commented TOML file with every setting at its default, made from the settings themselves."""
+    import ast
+    import inspect
+    import textwrap
+
+    lines = ["# emoloom configuration: every setting, at its default. Delete what you do not change.", ""]
+    for section, field in Config.model_fields.items():
+        kind = field.annotation
+        assert isinstance(kind, type)
+        lines += [f"[{section}]  # {inspect.getdoc(kind)}"]
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for statement, following in zip(body.body, body.body[1:], strict=False):
+            if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
+                assert isinstance(statement.target, ast.Name)
+                value = getattr(kind(), statement.target.id)
+                doc = ast.literal_eval(following.value)
+                lines += [f"# {' '.join(str(doc).split())}", f"{statement.target.id} = {_toml(value)}"]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)

@@ -1,0 +1,210 @@
+"""The few plain records that everything passes through. All are frozen and strict."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+VadKind = Literal["gold", "weak", "written"]
+Finish = Literal["eos", "length"]
+AXES = ("v", "a", "d")
+
+
+class Record(BaseModel):
+    """Frozen, strict, closed: an unknown field or a NaN is an error, not a surprise later."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Vad(Record):
+    """Valence, arousal and dominance, each in [0, 1] with 0.5 the mid-point."""
+
+    v: Unit
+    """Valence: 0 unpleasant, 1 pleasant."""
+    a: Unit
+    """Arousal: 0 calm, 1 excited."""
+    d: Unit
+    """Dominance: 0 overpowered, 1 in control."""
+
+    def as_tuple(self) -> tuple[float, float, float]:
+        """(v, a, d)."""
+        return (self.v, self.a, self.d)
+
+
+class Appraisal(Record):
+    """How the writer appraises the situation: 0 low, 0.5 middling, 1 high, None not applicable."""
+
+    goal_attainment: Unit | None
+    controllability: Unit | None
+    certainty: Unit | None
+    fairness: Unit | None
+
+
+class Example(Record):
+    """One text of a corpus with what is known of it."""
+
+    id: str
+    """Unique inside the corpus; stable over re-reads of the same file."""
+    corpus: str
+    """Name of the corpus it comes from."""
+    split: str
+    """Official split name in lower case: train, dev, probe, ..."""
+    text: str
+    """The text as a model will see it: cleaned, never empty."""
+    labels: tuple[str, ...] = ()
+    """Emotion labels in `taxonomy`; empty where the corpus has none (EmoBank)."""
+    taxonomy: str = ""
+    """Name of the taxonomy of `labels`; empty where there are none."""
+    vad: Vad | None = None
+    """VAD of the text, where known."""
+    vad_kind: VadKind | None = None
+    """Where `vad` comes from: human raters, a lexicon, or written by the corpus' author."""
+    coverage: Unit | None = None
+    """For weak VAD: share of the words that the lexicon knows."""
+    tags: tuple[str, ...] = ()
+    """Free tags: register, phenomenon (`sarcasm`), part of a conversation (`speaker-turn`)."""
+    group: str = ""
+    """Conversation, dialogue or document that the row belongs to."""
+    appraisal: Appraisal | None = None
+    """Appraisal values, where the corpus has them."""
+    clipped: bool = False
+    """True where the text was cut to the contract's length."""
+
+
+class MalformedRow(Record):
+    """A row that a reader could not use: never dropped without being counted and shown."""
+
+    file: str
+    line: int
+    """1-based line number in `file`."""
+    reason: str
+
+
+class Target(Record):
+    """What the contract's output line says."""
+
+    labels: tuple[str, ...]
+    """1 to 5 labels of the contract's taxonomy."""
+    vad: Vad
+    rationale: str = ""
+    """Cue words of the input, separated by single spaces; may be empty."""
+
+
+class TrainingRow(Record):
+    """One text with the line a model should write for it."""
+
+    id: str
+    corpus: str
+    text: str
+    target: Target
+
+
+class Parse(Record):
+    """What the parser made of one output line."""
+
+    strict: str
+    """`ok`, or the code of the first reason why the line is not exactly the contract."""
+    recovered: str
+    """`ok`, or why the last JSON object in the text is no usable answer (the paper's ParseOK)."""
+    answer: Target | None
+    """The answer where `recovered` is `ok`."""
+
+
+class Certificate(Record):
+    """Lets anyone re-verify a prediction with one forward."""
+
+    token_ids: tuple[int, ...]
+    """Generated ids, the end-of-sequence id included where it was reached."""
+    min_margin: float
+    """Smallest top-1 minus top-2 logit over the generated positions (fp32 logits)."""
+    verify_forwards: int
+    """Verifying forwards that this row took part in."""
+    rung: int
+    """Sequence length L of the pinned shape [B, L]."""
+
+
+class Prediction(Record):
+    """One candidate's answer to one row."""
+
+    row_id: str
+    corpus: str
+    output: str
+    """The generated text, end-of-sequence not included."""
+    finish: Finish
+    parse: Parse
+    unfaithful_cues: int
+    """Cue words of the rationale that are not in the text."""
+    certificate: Certificate | None
+    """None for predictions that no language model made (floors, external files)."""
+
+
+class MetricValue(Record):
+    """One number of the leaderboard with its denominator and interval."""
+
+    system: str
+    """Candidate or floor."""
+    corpus: str
+    metric: str
+    """Name with the denominator in it, such as `macro_f1@all`."""
+    value: float | None
+    """None where the metric is undefined on these rows (never NaN)."""
+    low: float | None
+    high: float | None
+    """95 % percentile bootstrap interval over rows (conversations where rows share one); None where not computed."""
+    n: int
+    """Rows that entered the number."""
+    total: int
+    """Rows asked for."""
+    note: str = ""
+    """What a reader must know: labels without support, why the value is None."""
+
+
+SystemKind = Literal["candidate", "control", "untrained", "floor"]
+CheckStatus = Literal["passed", "failed", "not-applicable", "skipped"]
+
+
+class SystemRow(Record):
+    """One line of the leaderboard: a candidate, a control, an untrained candidate or a floor."""
+
+    name: str
+    kind: SystemKind
+    rank: int | None
+    """1 is best; None for what is not ranked (floors, untrained, failures)."""
+    tie_group: int | None
+    """Ranked systems that the rows cannot tell apart share a number; None where rank is None."""
+    failure: str = ""
+    """Code of why a candidate has no scores; empty where it has."""
+    n_parameters: int | None = None
+
+
+class Check(Record):
+    """One named check of a run. Skipped and not applicable are never passed."""
+
+    code: str
+    status: CheckStatus
+    message: str
+
+
+class Leaderboard(Record):
+    """What a run says, and what must be equal for two runs to be ranked together."""
+
+    format: Literal["emoloom.leaderboard/1"] = "emoloom.leaderboard/1"
+    run: str
+    contract_id: str
+    protocol_id: str
+    data_id: str
+    """SHA-256 over the evaluation rows."""
+    ranked_corpus: str
+    """The corpus that ranks: the first of `data.evaluate` with labels."""
+    ranked_by: str
+    """The metric that ranks, `macro_f1@all`."""
+    smallest_difference: float | None
+    """Half-width of the paired 95 % interval between the two best: differences below it cannot be seen here."""
+    systems: tuple[SystemRow, ...]
+    """Ranked systems in order, then the rest."""
+    metrics: tuple[MetricValue, ...]
+    checks: tuple[Check, ...]
+    verdict: str
+    """One or two sentences: which candidate, how sure, and against which floor."""

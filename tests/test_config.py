@@ -1,0 +1,196 @@
+"""Settings: defaults, template, overrides, and what is refused with one clear line."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emoloom.config import Config, config_template, load_config
+from emoloom.errors import InputError
+
+
+def write(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def refused(path: Path | None, overrides: tuple[str, ...] = ()) -> str:
+    with pytest.raises(InputError) as caught:
+        load_config(path, overrides)
+    assert caught.value.exit_code == 2
+    line = caught.value.line()
+    assert "\n" not in line
+    assert len(line) < 500
+    return line
+
+
+def test_no_file_is_all_defaults():
+    assert load_config() == Config()
+
+
+def test_template_reads_back_as_the_defaults_and_names_every_setting(tmp_path):
+    text = config_template()
+    assert load_config(write(tmp_path, text)) == Config()
+    tree = tomllib.loads(text)
+    assert set(tree) == set(Config.model_fields)
+    for section, keys in Config().model_dump().items():
+        assert set(tree[section]) == set(keys)
+    settings = [line for line in text.splitlines() if " = " in line and not line.startswith("#")]
+    comments = [line for line in text.splitlines() if line.startswith("# ")]
+    assert len(comments) == len(settings) + 1
+
+
+def test_a_file_changes_only_what_it_names(tmp_path):
+    config = load_config(write(tmp_path, '[run]\nseed = 7\n[candidates]\nnames = ["dir:a", "gguf:b"]\n'))
+    assert config.run.seed == 7
+    assert config.candidates.names == ("dir:a", "gguf:b")
+    assert config.model_copy(update={"run": Config().run, "candidates": Config().candidates}) == Config()
+
+
+def test_an_integer_may_stand_for_a_float(tmp_path):
+    assert load_config(write(tmp_path, "[training]\nclip_norm = 2\n")).training.clip_norm == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[trainning]\n", ["unknown section [trainning]", "did you mean 'training'?"]),
+        ("[zzz]\n", ["unknown section [zzz]", "known: candidates, data"]),
+        ("seed = 1\n", ["unknown section [seed]"]),
+        ("[training]\nlearningrate = 1\n", ["unknown key 'training.learningrate'", "did you mean 'learning_rate'?"]),
+        ("[run]\nSEED = 1\n", ["unknown key 'run.SEED'"]),
+        ("[run.seed]\nx = 1\n", ["run.seed = "]),
+        ("[[run]]\nseed = 1\n", ["run = "]),
+        ("run = 3\n", ["run = 3"]),
+    ],
+)
+def test_unknown_keys_and_sections_name_the_nearest(tmp_path, text, parts):
+    line = refused(write(tmp_path, text))
+    assert all(part in line for part in [*parts, "config.toml"])
+
+
+@pytest.mark.parametrize(
+    ("section", "setting"),
+    [
+        ("run", 'seed = "1"'),
+        ("run", "seed = 1.0"),
+        ("run", "seed = true"),
+        ("run", "seed = -1"),
+        ("run", "seed = 1979-05-27"),
+        ("run", "name = 5"),
+        ("run", 'name = "../up"'),
+        ("run", 'name = ""'),
+        ("run", 'name = "a\\n"'),
+        ("run", "threads = 100000"),
+        ("data", 'evaluate = "builtin"'),
+        ("data", "evaluate = [1]"),
+        ("data", "share_a = 1.1"),
+        ("data", "share_a = nan"),
+        ("data", 'weak_vad = "best"'),
+        ("candidates", "names = []"),
+        ("candidates", 'offline = "yes"'),
+        ("candidates", "offline = 1"),
+        ("training", "learning_rate = inf"),
+        ("training", "learning_rate = 0"),
+        ("training", 'budget = "60000"'),
+        ("training", 'budget = "-5 tokens"'),
+        ("training", 'budget = "1e9 tokens"'),
+        ("decoding", 'dtype = "fp16"'),
+        ("decoding", "max_new_tokens = 47"),
+        ("scoring", "bootstrap = 99"),
+    ],
+)
+def test_wrong_types_and_ranges_name_key_and_value(tmp_path, section, setting):
+    line = refused(write(tmp_path, f"[{section}]\n{setting}\n"))
+    key = setting.split(" = ")[0]
+    assert f"{section}.{key}" in line or "1979" in line
+
+
+def test_overrides_apply_in_order_over_the_file(tmp_path):
+    path = write(tmp_path, "[run]\nseed = 7\n")
+    config = load_config(
+        path, ("run.seed=8", "run.seed=9", "run.name=night", 'candidates.names=["dir:a b"]', "training.budget=90s")
+    )
+    assert (config.run.seed, config.run.name) == (9, "night")
+    assert config.candidates.names == ("dir:a b",)
+    assert config.training.budget == "90s"
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("seed=1", "not section.key=value"),
+        ("run.seed", "not section.key=value"),
+        ("", "not section.key=value"),
+        ("=", "not section.key=value"),
+        ("rnu.seed=1", "did you mean 'run'?"),
+        ("run.sed=1", "did you mean 'seed'?"),
+        ("run.seed.x=1", "unknown key 'run.seed.x'"),
+        ("run.seed=one", "run.seed = 'one'"),
+        ("run.seed=", "run.seed = ''"),
+        ("run.seed=1\nx = 2", "run.seed = '1"),
+        ("run.seed=" + "9" * 5000, "run.seed = "),
+        ("run.seed=" + "[" * 5000, "run.seed = "),
+        ("data.evaluate=builtin", "data.evaluate = 'builtin'"),
+    ],
+)
+def test_bad_overrides_are_one_clear_line(override, part):
+    line = refused(None, (override,))
+    assert part in line
+    assert "--set" in line
+
+
+def test_an_override_of_a_section_that_is_none(tmp_path):
+    assert "'run' is not a section" in refused(write(tmp_path, "run = 3\n"), ("run.seed=1",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff\xfe[run]",
+        b"[run\n",
+        b"[run]\nseed = \x00\n",
+        b"[run]\nseed = 1\nseed = 2\n",
+        b"\xef\xbb\xbf[run]\n",
+        b"a = " + b"[" * 20_000,
+        b"a = " + b"{a = " * 20_000,
+        b"seed = " + b"9" * 10_000,
+        b"[run]\nname = \"\"\"" + b"x" * 1_000_000 + b"\"\"\"\n",
+    ],
+    ids=["encoding", "open", "nul", "twice", "mark", "lists", "tables", "digits", "megabyte"],
+)  # fmt: skip
+def test_hostile_toml_is_one_clear_line(tmp_path, text):
+    assert "config.toml" in refused(write(tmp_path, text))
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    assert "no such config file" in refused(tmp_path / "absent.toml")
+    assert "emoloom init" in refused(tmp_path / "absent.toml")
+    assert "cannot be read" in refused(tmp_path)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Config().run.seed = 1  # type: ignore[misc]
+
+
+@given(st.text(max_size=60))
+def test_any_override_loads_or_is_refused_on_one_line(text):
+    line = ""
+    try:
+        load_config(None, (text,))
+    except InputError as error:
+        line = error.line()
+    assert "\n" not in line
+
+
+@given(st.text(st.characters(exclude_characters="\"'\\"), max_size=60))
+def test_any_bare_text_as_a_value_is_kept_or_refused(text):
+    try:
+        found = load_config(None, (f"run.directory={text}",))
+    except InputError:
+        return
+    assert found.run.directory == text.strip()
