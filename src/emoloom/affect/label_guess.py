@@ -1,0 +1,63 @@
+"""Emotion labels guessed by a linear model, so that recipes with labels can be measured on texts without any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.preprocessing import MultiLabelBinarizer
+
+from emoloom.contract.taxonomy import GOEMOTIONS_28, project
+from emoloom.errors import InputError
+from emoloom.records import Example
+
+LabelGuess = Callable[[Sequence[str]], list[tuple[str, ...]]]
+"""Texts to their labels of goemotions-28, at least one each."""
+_LEAST_PROBABILITY = 0.3
+_MOST_LABELS = 5
+_TOKEN = r"[\w']+|[!?]+"
+
+
+def fit_label_guess(examples: Sequence[Example]) -> LabelGuess:
+    """Fit TF-IDF of words and word pairs with one logistic regression a label.
+
+    Args:
+        examples: texts with labels of a taxonomy that projects to goemotions-28.
+
+    Returns:
+        A callable: the likeliest label of each text, and every further one of probability 0.3 or more (5 at most).
+
+    Raises:
+        InputError: no example has labels, they have only one label in all, or there is no projection.
+    """
+    labelled = [example for example in examples if example.labels]
+    names = [project(example.labels, example.taxonomy, "goemotions-28") for example in labelled]
+    present = [label for label in GOEMOTIONS_28 if any(label in row for row in names)]
+    if len(present) < 2:
+        raise InputError("labels cannot be learnt: the examples have fewer than two different labels")
+    least_rows = 2 if len(labelled) > 1000 else 1
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 2), min_df=least_rows, sublinear_tf=True, token_pattern=_TOKEN, max_features=40_000
+    )
+    features = vectorizer.fit_transform([example.text for example in labelled])
+    model = OneVsRestClassifier(LogisticRegression(C=6.0, solver="liblinear", max_iter=1000))
+    model.fit(features, MultiLabelBinarizer(classes=present).fit_transform(names))
+
+    def guess(texts: Sequence[str]) -> list[tuple[str, ...]]:
+        if not texts:
+            return []
+        probabilities = np.asarray(model.predict_proba(vectorizer.transform(texts)))
+        if probabilities.shape[1] != len(present):  # two labels in all: one column may stand for both
+            raise InputError("labels cannot be guessed: the examples have too few different labels")
+        return [_chosen(row, present) for row in probabilities]
+
+    return guess
+
+
+def _chosen(probabilities: np.ndarray, present: Sequence[str]) -> tuple[str, ...]:
+    likeliest = np.argsort(-probabilities, kind="stable")[:_MOST_LABELS]
+    kept = {present[k] for rank, k in enumerate(likeliest) if rank == 0 or probabilities[k] >= _LEAST_PROBABILITY}
+    return tuple(label for label in present if label in kept)

@@ -1,0 +1,178 @@
+"""From corpora to what a run trains and is scored on: contract targets, evaluation rows, and their facts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emoloom.affect.cues import cue_words
+from emoloom.affect.lexicon import Lexicon, load_lexicon
+from emoloom.affect.weak_vad import WeakVad, fit_weak_vad
+from emoloom.config import DataSettings
+from emoloom.contract.prompt import LABELS, MAX_CUES, MAX_LABELS, TAXONOMY
+from emoloom.contract.taxonomy import can_project, project
+from emoloom.corpora.manifest import CorpusData
+from emoloom.corpora.registry import read_corpus
+from emoloom.corpora.selection import leaks, parse_selection, sample_rows
+from emoloom.errors import InputError
+from emoloom.records import Example, Target, TrainingRow, Vad
+
+BASELINE_ROWS = 20_000
+"""Rows of a training split that constants and majorities are taken from."""
+
+
+class Prepared(NamedTuple):
+    """Everything that the later stages need of the corpora."""
+
+    training: list[TrainingRow]
+    """Rows of source A, then of source B."""
+    shares: dict[str, float]
+    """Share of the draws of each training corpus."""
+    evaluation: dict[str, list[Example]]
+    """Evaluated rows by corpus, with VAD filled in where it is weak."""
+    constants: dict[str, Vad]
+    """For each evaluated corpus the mean VAD of its own training split: the zero of VAD skill there."""
+    majorities: dict[str, tuple[str, ...]]
+    """For each evaluated corpus the most frequent label set of its own training split."""
+    manifests: list[dict[str, Any]]
+    facts: dict[str, Any]
+    """Counts: rows left out and why, lexicon and recipe identity, leaks removed."""
+
+
+def prepare(settings: DataSettings, seed: int, say: Callable[[str], None]) -> Prepared:
+    """Read the corpora that a run names and turn them into contract rows.
+
+    Raises:
+        InputError: a corpus is missing, damaged, or cannot be expressed in the contract's labels.
+    """
+    folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
+    sources = [name for name in (settings.source_a, settings.source_b) if name]
+    selections = [parse_selection(entry) for entry in settings.evaluate]
+    if not selections or len({name for name, _ in selections}) != len(selections):
+        raise InputError("data.evaluate must name one or more different corpora", where="data.evaluate")
+    corpora: dict[str, CorpusData] = {}
+    for name in dict.fromkeys([*sources, *(name for name, _ in selections)]):
+        say(f"reading {name}")
+        corpora[name] = read_corpus(name, folder, max_malformed=settings.max_malformed)
+    lexicon = load_lexicon(settings.lexicon)
+    first_class = {name: _first_class(corpora[name].train) for name in corpora}
+    texts = [example.text for name in sources for example in first_class[name]]
+    weak = fit_weak_vad(lexicon, texts, settings.weak_vad)
+    evaluation = {
+        name: [_with_vad(example, weak) for example in _selected(corpora[name].evaluation, count, seed)]
+        for name, count in selections
+    }
+    training, left_out, removed = _training_rows(sources, first_class, evaluation, weak, lexicon)
+    facts = {
+        "lexicon": lexicon.name, "lexicon_id": lexicon.identity, "weak_vad": settings.weak_vad,
+        "training_rows": {name: sum(row.corpus == name for row in training) for name in sources},
+        "evaluation_rows": {name: len(rows) for name, rows in evaluation.items()}, "left_out": left_out,
+        "leaks_removed": removed,
+    }  # fmt: skip
+    own = {name: [_with_vad(e, weak) for e in sample_rows(first_class[name] or evaluation[name], BASELINE_ROWS, seed)]
+           for name in evaluation}  # fmt: skip
+    return Prepared(
+        training=training,
+        shares=_shares(sources, settings.share_a),
+        evaluation=evaluation,
+        constants={name: _mean_vad(rows, evaluation[name]) for name, rows in own.items()},
+        majorities={name: _majority(rows) for name, rows in own.items()},
+        manifests=[corpora[name].manifest.model_dump(mode="json") for name in corpora],
+        facts=facts,
+    )
+
+
+def _selected(examples: Sequence[Example], count: int | None, seed: int) -> Sequence[Example]:
+    rows = _first_class(examples)
+    return rows if count is None else sample_rows(rows, count, seed)
+
+
+def _first_class(examples: Iterable[Example]) -> list[Example]:
+    """Rows that carry their own label: a conversation's emotion is that of its situation, not of every later turn."""
+    return [example for example in examples if "speaker-turn" not in example.tags]
+
+
+def _shares(sources: Sequence[str], share_a: float) -> dict[str, float]:
+    if len(sources) < 2 or sources[0] == sources[1]:
+        return {sources[0]: 1.0}
+    return {name: share for name, share in zip(sources, (share_a, 1.0 - share_a), strict=True) if share > 0.0}
+
+
+def _with_vad(example: Example, weak: WeakVad) -> Example:
+    """The example with weak VAD where it has none of its own."""
+    if example.vad is not None:
+        return example
+    vad, coverage = weak.estimate(example.text, _contract_labels(example) or ())
+    return example.model_copy(update={"vad": vad, "vad_kind": "weak" if vad else None, "coverage": coverage})
+
+
+def _contract_labels(example: Example) -> tuple[str, ...] | None:
+    """Labels in the contract's taxonomy, at most five; None where they cannot be expressed in it.
+
+    A coarser label (DailyDialog's Ekman names) is kept where the contract has a label of that name.
+    """
+    if not example.labels:
+        return None
+    if can_project(example.taxonomy, TAXONOMY):
+        return project(example.labels, example.taxonomy, TAXONOMY)[:MAX_LABELS]
+    same_name = tuple(label for label in LABELS if label in example.labels)
+    return same_name if len(same_name) == len(example.labels) else None
+
+
+def _training_row(example: Example, weak: WeakVad, lexicon: Lexicon) -> TrainingRow | str:
+    """The row with its contract target, or the reason why there is none."""
+    labels = _contract_labels(example)
+    if not labels:
+        return "no label of the contract"
+    filled = _with_vad(example, weak)
+    if filled.vad is None:
+        return "no VAD: the lexicon knows no word of it"
+    target = Target(labels=labels, vad=filled.vad, rationale=" ".join(cue_words(example.text, lexicon, MAX_CUES)))
+    return TrainingRow(id=example.id, corpus=example.corpus, text=example.text, target=target)
+
+
+def _training_rows(
+    sources: Sequence[str],
+    examples: dict[str, list[Example]],
+    evaluation: dict[str, list[Example]],
+    weak: WeakVad,
+    lexicon: Lexicon,
+) -> tuple[list[TrainingRow], dict[str, int], dict[str, int]]:
+    """Rows, how many examples gave none and why, and how many repeated a text of each evaluated corpus."""
+    rows: list[TrainingRow] = []
+    left_out: dict[str, int] = {}
+    removed = dict.fromkeys(evaluation, 0)
+    for name in dict.fromkeys(sources):
+        kept: Sequence[Example] = examples[name]
+        for corpus, evaluated in evaluation.items():
+            kept, leaked = leaks(kept, evaluated)
+            removed[corpus] += len(leaked)
+        for example in kept:
+            made = _training_row(example, weak, lexicon)
+            if isinstance(made, TrainingRow):
+                rows.append(made)
+            else:
+                left_out[f"{name}: {made}"] = left_out.get(f"{name}: {made}", 0) + 1
+        if not any(row.corpus == name for row in rows):
+            raise InputError(f"{name} has no row that can be trained on", where="data", next_step="name another source")
+    return rows, left_out, removed
+
+
+def _mean_vad(examples: Sequence[Example], evaluated: Sequence[Example]) -> Vad:
+    """Mean VAD of the examples of the kind that is evaluated; the mid-point where there is none."""
+    kinds = {example.vad_kind for example in evaluated}
+    values = [example.vad.as_tuple() for example in examples if example.vad and example.vad_kind in kinds]
+    if not values:
+        return Vad(v=0.5, a=0.5, d=0.5)
+    v, a, d = (sum(column) / len(values) for column in zip(*values, strict=True))
+    return Vad(v=v, a=a, d=d)
+
+
+def _majority(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The most frequent label set, `neutral` where there are no labels; the first in taxonomy order on a tie."""
+    counts = Counter(labels for example in examples if (labels := _contract_labels(example)))
+    if not counts:
+        return ("neutral",)
+    return min(counts, key=lambda labels: (-counts[labels], [LABELS.index(label) for label in labels]))

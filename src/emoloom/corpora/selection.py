@@ -1,0 +1,65 @@
+"""Which rows of which corpus: `name:rows` selections, seeded samples, and texts shared by two corpora."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+
+from emoloom.corpora.cleaning import Parted, part_leaks
+from emoloom.corpora.jsonl import PREFIX
+from emoloom.errors import InputError
+from emoloom.records import Example
+
+_ROWS = re.compile(r"[1-9][0-9]{0,8}")
+_DIGITS = re.compile(r"[0-9]+")
+
+
+def parse_selection(selection: str) -> tuple[str, int | None]:
+    """`goemotions:1000` as ("goemotions", 1000); without a number all rows are meant (None).
+
+    In `jsonl:PATH:N` the last part is a number of rows where it is all digits; any other colon belongs to the path.
+
+    Raises:
+        InputError: there is no name, or the number of rows is not a whole number from 1.
+    """
+    prefix = PREFIX if selection.startswith(PREFIX) else ""
+    name, separator, rows = selection.removeprefix(prefix).rpartition(":")
+    if not separator or (prefix and not _DIGITS.fullmatch(rows)):
+        name, separator, rows = selection.removeprefix(prefix), "", ""
+    if not name.strip():
+        raise InputError(f"'{selection}' names no corpus", next_step="e.g. goemotions:1000 or jsonl:rows.jsonl")
+    if not separator:
+        return prefix + name, None
+    if not _ROWS.fullmatch(rows):
+        raise InputError(
+            f"'{rows}' in '{selection}' is not a number of rows",
+            next_step=f"give a whole number from 1, such as {prefix}{name}:1000",
+        )
+    return prefix + name, int(rows)
+
+
+def sample_rows(examples: Sequence[Example], n_rows: int, seed: int) -> tuple[Example, ...]:
+    """A seeded sample in file order: the rows with the smallest SHA-256 of (seed, id).
+
+    The choice depends on the ids alone, not on the order of the rows, and a larger sample contains every smaller one of
+    the same seed. Where there are no more than `n_rows` rows, all are taken.
+
+    Raises:
+        InputError: `n_rows` is less than 1.
+    """
+    if n_rows < 1:
+        raise InputError(f"a sample of {n_rows} rows was asked for", next_step="ask for at least 1")
+    if len(examples) <= n_rows:
+        return tuple(examples)
+    by_rank = sorted(range(len(examples)), key=lambda position: (_rank(seed, examples[position].id), position))
+    return tuple(examples[position] for position in sorted(by_rank[:n_rows]))
+
+
+def _rank(seed: int, identity: str) -> bytes:
+    return hashlib.sha256(f"{seed}\n{identity}".encode()).digest()
+
+
+def leaks(train: Iterable[Example], evaluation: Iterable[Example]) -> Parted:
+    """Training rows to keep, and those whose text is also an evaluation text, of whatever corpus the two are."""
+    return part_leaks(train, evaluation)
