@@ -1,0 +1,1 @@
+"""Candidates: naming, fetching, dequantising once, loading, and the codec between text and token ids."""

@@ -1,0 +1,171 @@
+"""Text to token ids and back, for one candidate's tokenizer, under the contract's tokenisation rules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emoloom.contract.prompt import LABELS, Piece, PieceKind, line_of, render_prompt, render_target
+from emoloom.errors import InputError
+from emoloom.records import Target, Vad
+
+
+class EncodedTarget(NamedTuple):
+    """Target ids and, for each id, the kind of piece it belongs to (`end` for the end-of-sequence id)."""
+
+    ids: list[int]
+    kinds: list[PieceKind | str]
+
+
+class Codec:
+    """Encodes pieces so that no text can become a control token and number characters are one token each.
+
+    The candidate's tokenizer is taken without its added tokens: what is left (BPE or Unigram over plain text)
+    splits `<|im_start|>` like any other characters. Ids that the tokenizer declares as added are checked for all the
+    same. The blank that some tokenizers put in front of every string is switched off: pieces are parts of one line.
+    """
+
+    def __init__(self, tokenizer_file: Path, *, bos_id: int | None, eos_id: int) -> None:
+        """Read `tokenizer.json`.
+
+        Args:
+            tokenizer_file: a Hugging Face `tokenizer.json`; untrusted.
+            bos_id: id put in front of every prompt, or None.
+            eos_id: the one id that ends an answer.
+
+        Raises:
+            InputError: the file is damaged, or its tokenizer cannot carry the contract's bytes.
+        """
+        from tokenizers import Tokenizer
+
+        try:
+            tree = json.loads(tokenizer_file.read_text(encoding="utf-8"))
+            self.added: dict[str, int] = {token["content"]: token["id"] for token in tree["added_tokens"]}
+            self._control = _control_ids(tree, bos_id, eos_id)
+            self._full = Tokenizer.from_str(json.dumps(_piecewise(tree)))
+            self._plain = Tokenizer.from_str(json.dumps({**_piecewise(tree), "added_tokens": []}))
+        except Exception as error:  # the library raises bare Exception on a bad file
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"is no usable tokenizer ({reason})", where=str(tokenizer_file), next_step="fetch the candidate again"
+            ) from error
+        self.bos_id = bos_id
+        self.eos_id = eos_id
+        self._cache: dict[tuple[str, str], list[int]] = {}
+        fault = self._fault()
+        if fault:
+            raise InputError(
+                fault, where=str(tokenizer_file), next_step="use another candidate", code="unsafe-tokenizer"
+            )
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Ids of the prompt of a text, the beginning-of-sequence id first where the candidate has one."""
+        ids = [] if self.bos_id is None else [self.bos_id]
+        for piece in render_prompt(text):
+            ids += self.encode_piece(piece)
+        return ids
+
+    def encode_target(self, target: Target) -> EncodedTarget:
+        """Ids of the answer line and the end-of-sequence id, with the kind of each."""
+        ids: list[int] = []
+        kinds: list[PieceKind | str] = []
+        for piece in render_target(target):
+            piece_ids = self.encode_piece(piece)
+            ids += piece_ids
+            kinds += [piece.kind] * len(piece_ids)
+        return EncodedTarget([*ids, self.eos_id], [*kinds, "end"])
+
+    def encode_piece(self, piece: Piece) -> list[int]:
+        """Ids of one piece. Frames, labels and numbers are remembered; texts are not."""
+        if piece.kind in ("text", "rationale"):
+            return self.encode_text(piece.text)
+        if piece not in self._cache:
+            parts = piece.text if piece.kind == "number" else (piece.text,)
+            self._cache[piece] = [token for part in parts for token in self.encode_text(part)]
+        return list(self._cache[piece])
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of plain text. Never contains a control, beginning- or end-of-sequence id.
+
+        Raises:
+            InputError: the tokenizer maps plain text to a control token whatever is done, or cannot encode it.
+        """
+        encoding = self._plain.encode(text, add_special_tokens=False)
+        ids: list[int] = encoding.ids
+        if not self._control.isdisjoint(ids):
+            ids = self._respelt(text, ids, encoding.offsets)
+        if not self._control.isdisjoint(ids) or (text and not ids):
+            raise InputError("this tokenizer cannot encode plain text without control tokens", code="unsafe-tokenizer")
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of generated ids, control tokens spelt out, U+FFFD for an id that the tokenizer does not have."""
+        runs: list[list[int]] = [[]]
+        for token in ids:
+            if self._full.id_to_token(token) is None:
+                runs.append([])
+            else:
+                runs[-1].append(token)
+        return "\ufffd".join(self._full.decode(run, skip_special_tokens=False) for run in runs)
+
+    def _respelt(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> list[int]:
+        """The ids with the stretches of text that became control tokens encoded character by character."""
+        respelt: list[int] = []
+        for token, (start, end) in zip(ids, offsets, strict=True):
+            respelt += self._by_character(text[start:end]) if token in self._control else [token]
+        if self._plain.decode(respelt, skip_special_tokens=False) != self._plain.decode(ids, skip_special_tokens=False):
+            return self._by_character(text)  # the stretch began or ended inside a character
+        return respelt
+
+    def _by_character(self, text: str) -> list[int]:
+        return [token for character in text for token in self._plain.encode(character, add_special_tokens=False).ids]
+
+    def _fault(self) -> str:
+        """Why this tokenizer cannot carry the contract; empty where it can."""
+        for token in (self.bos_id, self.eos_id):
+            if token is not None and self._full.id_to_token(token) is None:
+                return f"has no token for the boundary id {token}"
+        if any(len(self.encode_text(character)) != 1 for character in "0123456789."):
+            return "does not spell a number character with one token"
+        lines = [render_target(Target(labels=(label,), vad=_ANY_VAD, rationale=_ALPHABET)) for label in LABELS]
+        for pieces in (*lines, render_prompt(_ALPHABET)):
+            if self.decode([token for piece in pieces for token in self.encode_piece(piece)]) != line_of(pieces):
+                return "alters or drops characters of a line"
+        return ""
+
+
+_ANY_VAD = Vad(v=0.12, a=0.34, d=1.0)
+_ALPHABET = "".join(map(chr, range(33, 127))) + " \u00e9 \U0001f642."
+
+
+def _control_ids(tree: dict[str, Any], bos_id: int | None, eos_id: int) -> frozenset[int]:
+    """Ids that no text may become: added tokens but for runs of white space, and the boundary ids.
+
+    Some tokenizers declare line breaks and runs of blanks as added tokens (Gemma, GPT-NeoX): those are text.
+    """
+    added = [
+        int(token["id"]) for token in tree["added_tokens"]
+        if token.get("special") or token["content"].replace("\u2581", " ").strip()
+    ]  # fmt: skip
+    return frozenset({*added, eos_id} | ({bos_id} if bos_id is not None else set()))
+
+
+def _piecewise(tree: dict[str, Any]) -> dict[str, Any]:
+    """The same tokenizer fit for pieces: no template, no cutting, no chance, no blank put in front."""
+    parts = {name: _without_prefix(tree.get(name)) for name in ("normalizer", "pre_tokenizer", "decoder")}
+    model = {**tree["model"], "dropout": None} if tree["model"].get("dropout") else tree["model"]
+    return {**tree, **parts, "model": model, "post_processor": None, "truncation": None, "padding": None}
+
+
+def _without_prefix(part: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A normalizer, pre-tokenizer or decoder that neither adds nor strips white space at the ends of a string."""
+    if part is None or part["type"] in ("Prepend", "Strip"):
+        return None
+    if part["type"] == "Sequence":
+        name = next(key for key in part if key != "type")
+        return {**part, name: [kept for child in part[name] if (kept := _without_prefix(child)) is not None]}
+    if part["type"] == "Metaspace":
+        return {**{key: part[key] for key in part if key != "add_prefix_space"}, "prepend_scheme": "never"}
+    return {**part, "add_prefix_space": False} if part["type"] == "ByteLevel" else part

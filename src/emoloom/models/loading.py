@@ -1,0 +1,128 @@
+"""Prepared folder to torch module, with the two controls of known order."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils import logging
+
+from emoloom.errors import CandidateError
+from emoloom.models.candidates import TOKENIZER, Candidate
+from emoloom.models.codec import Codec
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+KERNEL = "sdpa"
+
+
+def load_codec(candidate: Candidate) -> Codec:
+    """The codec of a candidate."""
+    return Codec(Path(candidate.folder) / TOKENIZER, bos_id=candidate.bos_id, eos_id=candidate.eos_id)
+
+
+def load_base(candidate: Candidate, *, seed: int = 0, dtype: str = "fp32") -> Any:
+    """The untrained candidate as a causal language model in evaluation mode.
+
+    Args:
+        candidate: from `candidates.prepare`.
+        seed: of the weights of a `random:` control.
+        dtype: `fp32` or `bf16`.
+
+    Raises:
+        CandidateError: the library cannot build or load it.
+    """
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    folder = Path(candidate.folder)
+    try:
+        if candidate.control == "random":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(_weight_seed(candidate, seed))
+                model = _skeleton(folder)
+        else:
+            model = _read(folder)
+    except Exception as error:  # a config that nobody vouches for makes the library raise anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CandidateError(f"cannot be loaded ({reason})", where=candidate.name, code="not-loadable") from error
+    if getattr(model.config, "num_hidden_layers", 1) < 1:
+        raise CandidateError("cannot be loaded (it has no layers)", where=candidate.name, code="not-loadable")
+    if candidate.control == "shallow":
+        _keep_first_half(model)
+    return _ready(model, dtype)
+
+
+def load_checkpoint(candidate: Candidate, weights: Path, *, dtype: str = "fp32") -> Any:
+    """A trained candidate: its architecture with the weights of a checkpoint."""
+    from safetensors.torch import load_file
+
+    model = _skeleton(Path(candidate.folder))
+    if candidate.control == "shallow":
+        _keep_first_half(model)
+    load_weights(model, load_file(weights))
+    return _ready(model, dtype)
+
+
+def load_weights(model: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Copy named parameters into a model; every parameter must be there, tied ones once."""
+    parameters = dict(model.named_parameters())
+    if set(parameters) != set(weights):
+        odd = sorted(set(parameters) ^ set(weights))[0]
+        raise CandidateError(f"checkpoint and architecture differ at {odd}", code="checkpoint-mismatch")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            if parameter.shape != weights[name].shape:  # copy_ would spread a smaller tensor over a larger one
+                raise CandidateError(f"checkpoint and architecture differ at {name}", code="checkpoint-mismatch")
+            parameter.copy_(weights[name])
+
+
+def _skeleton(folder: Path) -> Any:
+    """The architecture with weights drawn from torch's current random state."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=KERNEL)
+
+
+def _read(folder: Path) -> Any:
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation=KERNEL,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    if loading["missing_keys"]:  # the library would draw them at random and only warn
+        raise ValueError(f"tensor {min(loading['missing_keys'])} is missing")
+    return model
+
+
+def _ready(model: Any, dtype: str) -> Any:
+    model.generation_config = None
+    return model.to(DTYPES[dtype]).eval()
+
+
+def _keep_first_half(model: Any) -> None:
+    """Cut a model to the first half of its layers, wherever its architecture keeps them."""
+    n_layers = int(model.config.num_hidden_layers)
+    body = model.base_model
+    stacks = [
+        name
+        for name, child in body.named_children()
+        if isinstance(child, torch.nn.ModuleList) and len(child) == n_layers
+    ]
+    if len(stacks) != 1 or n_layers < 2:
+        raise CandidateError(
+            f"has no single stack of two or more layers to halve ({n_layers} layers)", code="no-shallow-control"
+        )
+    kept = n_layers // 2
+    setattr(body, stacks[0], getattr(body, stacks[0])[:kept])
+    model.config.num_hidden_layers = kept
+    if getattr(model.config, "layer_types", None):
+        model.config.layer_types = model.config.layer_types[:kept]
+
+
+def _weight_seed(candidate: Candidate, seed: int) -> int:
+    digest = hashlib.sha256(f"{candidate.identity}:{seed}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")

