@@ -1,0 +1,1 @@
+"""Decoding: the normative KV-off answer, reached by a cached draft and one verifying forward."""

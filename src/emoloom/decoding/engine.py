@@ -1,0 +1,101 @@
+"""Draft and verify over a whole corpus: the normative answer of every row at about the price of cached decoding."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from emoloom.decoding.draft import draft
+from emoloom.decoding.normative import Answer, choose
+from emoloom.decoding.protocol import Protocol, rung_of
+
+
+class Request(NamedTuple):
+    """One row to answer."""
+
+    row: int
+    """Caller's index."""
+    prompt: list[int]
+
+
+class _Work:
+    """One row under way: what is verified, what is drafted after it."""
+
+    def __init__(self, request: Request, rung: int) -> None:
+        self.row, self.prompt, self.rung = request.row, request.prompt, rung
+        self.verified: list[int] = []
+        self.drafted: list[int] = []
+        self.margin = float("inf")
+        self.forwards = 0
+
+
+def answer(
+    model: Any, protocol: Protocol, eos_id: int, requests: Sequence[Request], *, draft_rows: int
+) -> Iterator[tuple[int, Answer]]:
+    """Yield (row, normative answer) as rows finish, in no particular order.
+
+    Whatever the draft says, an answer holds only tokens that a normative forward chose after the tokens before them.
+
+    Args:
+        model: causal language model in the protocol's dtype.
+        protocol: the decoding protocol.
+        eos_id: ends an answer.
+        requests: rows with their prompt ids.
+        draft_rows: rows drafted together; changes speed only.
+
+    Raises:
+        CandidateError: a row does not fit, or logits are not finite.
+    """
+    limit = getattr(model.config, "max_position_embeddings", None)
+    works = [_Work(r, rung_of(len(r.prompt), protocol.max_new_tokens, limit)) for r in requests]
+    to_draft = sorted(works, key=lambda work: (len(work.prompt), work.row))
+    to_verify: dict[int, list[_Work]] = defaultdict(list)
+    while to_draft or any(to_verify.values()):
+        block, to_draft = to_draft[:draft_rows], to_draft[draft_rows:]
+        if block:
+            _draft_block(model, protocol, eos_id, block)
+        for work in block:
+            to_verify[work.rung].append(work)
+        for group in _groups(to_verify, protocol.batch_rows, flush=not to_draft):
+            for work in _verify_group(model, protocol, eos_id, group):
+                if _finished(work, protocol, eos_id):
+                    yield work.row, Answer(work.verified, work.margin, work.forwards, work.rung)
+                else:
+                    to_draft.append(work)
+
+
+def _draft_block(model: Any, protocol: Protocol, eos_id: int, block: list[_Work]) -> None:
+    prefixes = [work.prompt + work.verified for work in block]
+    limits = [protocol.max_new_tokens - len(work.verified) for work in block]
+    for work, added in zip(block, draft(model, prefixes, limits, eos_id), strict=True):
+        work.drafted = added
+
+
+def _groups(to_verify: dict[int, list[_Work]], batch_rows: int, *, flush: bool) -> Iterator[list[_Work]]:
+    """Full groups of one rung; the rest too when nothing is left that could fill them."""
+    for rung in sorted(to_verify):
+        waiting = to_verify[rung]
+        while len(waiting) >= batch_rows or (flush and waiting):
+            to_verify[rung] = waiting[batch_rows:]
+            yield waiting[:batch_rows]
+            waiting = to_verify[rung]
+
+
+def _verify_group(model: Any, protocol: Protocol, eos_id: int, group: list[_Work]) -> list[_Work]:
+    """One normative forward: take its tokens up to and including the first that the draft does not have."""
+    rows = [(work.prompt, work.verified + work.drafted) for work in group]
+    for work, (_, line), choice in zip(group, rows, choose(model, protocol, group[0].rung, rows), strict=True):
+        work.verified, work.margin = [], float("inf")
+        for place, (token, margin) in enumerate(zip(choice.tokens, choice.margins, strict=True)):
+            work.verified.append(token)
+            work.margin = min(work.margin, margin)
+            if token == eos_id or place >= len(line) or token != line[place]:
+                break
+        work.drafted = []
+        work.forwards += 1
+    return group
+
+
+def _finished(work: _Work, protocol: Protocol, eos_id: int) -> bool:
+    return work.verified[-1] == eos_id or len(work.verified) == protocol.max_new_tokens

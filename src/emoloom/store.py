@@ -1,0 +1,263 @@
+"""The run directory: the only module that knows what lies where, and the only way files get there.
+
+Every file is written whole or not at all (temporary file, fsync, rename, fsync of the folder). A stage's folder is
+done when its `stage.json` is there; that file carries the stage's key and the SHA-256 of every file beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from filelock import FileLock, Timeout
+
+from emoloom.errors import InputError
+from emoloom.records import Record
+
+RecordType = TypeVar("RecordType", bound=Record)
+STAGE_FILE = "stage.json"
+TRAINING_LOG = "log.jsonl"
+TRAINED, UNTRAINED = "trained", "untrained"
+FORMAT = "emoloom.records"
+FORMAT_VERSION = 1
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON-able value in canonical form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it into place durably.
+
+    Raises:
+        InputError: the place cannot be written (permissions, full disk); nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror or error})",
+            where=str(path),
+            next_step="free space or set run.directory",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole."""
+    write_whole(path, lambda place: _fill(place, text))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole: sorted keys, no NaN, one final newline."""
+    write_text(path, json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def write_records(path: Path, records: Iterable[Record], **header: Any) -> None:
+    """Write records as JSON lines, whole, under a header line that names the file's format and version."""
+    lines = [record.model_dump_json() for record in records]
+    head = json.dumps({"format": FORMAT, "version": FORMAT_VERSION, **header}, sort_keys=True, ensure_ascii=False)
+    write_text(path, "".join(f"{line}\n" for line in [head, *lines]))
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a run, or an InputError that says which stage is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("is not there", where=str(path), next_step="run the stage that writes it") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read ({error})", where=str(path), next_step="remove it and run again") from error
+
+
+def read_records(path: Path, kind: type[RecordType]) -> list[RecordType]:
+    """Records from JSON lines that `write_records` wrote; a damaged line is named."""
+    head, *lines = _lines(path)
+    _check_header(path, head)
+    return [_record(path, number, line, kind) for number, line in enumerate(lines, start=2)]
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header line of a file that `write_records` wrote."""
+    return _check_header(path, _lines(path)[0])
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        # split at line feeds only: other line separators of Unicode may stand inside a JSON string
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise InputError("is not there", where=str(path), next_step="run the stage that writes it") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", where=str(path), next_step="run its stage again") from error
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _check_header(path: Path, line: str) -> dict[str, Any]:
+    try:
+        header = json.loads(line)
+        known = header["format"] == FORMAT and header["version"] == FORMAT_VERSION
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise InputError(
+            f"is no {FORMAT} file of version {FORMAT_VERSION}", where=str(path), next_step="run its stage again"
+        )
+    return dict(header)
+
+
+def _record(path: Path, number: int, line: str, kind: type[RecordType]) -> RecordType:
+    try:
+        return kind.model_validate_json(line)
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"is damaged ({reason})", where=f"{path}:{number}", next_step="run its stage again") from error
+
+
+class PartialRecords(Generic[RecordType]):
+    """Records that are appended as they are made, so that a killed stage goes on where it stood.
+
+    The header carries the stage's key: what another key left behind is thrown away, and so is a last line that was
+    cut off. `finish` writes the whole file and removes this one.
+    """
+
+    def __init__(self, path: Path, kind: type[RecordType], key: str) -> None:
+        self._path = path.with_name(f".{path.name}.partial")
+        self._final = path
+        self.records: list[RecordType] = []
+        if self._path.exists():
+            head, *lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
+            if head == key:
+                for line in lines:
+                    try:
+                        self.records.append(kind.model_validate_json(line))
+                    except ValueError:
+                        break
+        write_text(self._path, "".join(f"{line}\n" for line in [key, *(r.model_dump_json() for r in self.records)]))
+        self._stream = self._path.open("a", encoding="utf-8", newline="\n")
+
+    def append(self, record: RecordType) -> None:
+        """Keep one more record."""
+        self._stream.write(record.model_dump_json() + "\n")
+        self._stream.flush()
+        self.records.append(record)
+
+    def finish(self, in_order: Iterable[RecordType], **header: Any) -> None:
+        """Write the final file whole and remove the partial one."""
+        self._stream.close()
+        write_records(self._final, in_order, **header)
+        self._path.unlink(missing_ok=True)
+
+
+def finish_stage(folder: Path, key: str, **facts: Any) -> None:
+    """Mark a stage's folder as done: hashes of its files, its key, and facts about it."""
+    files = {p.name: file_digest(p) for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")}
+    files.pop(STAGE_FILE, None)
+    write_json(folder / STAGE_FILE, {"key": key, "files": files, **facts})
+
+
+def stage_done(folder: Path, key: str) -> bool:
+    """Whether the stage was finished with this key and its files are still the ones it wrote."""
+    if not (folder / STAGE_FILE).exists():
+        return False
+    stage = read_json(folder / STAGE_FILE)
+    if stage.get("key") != key:
+        return False
+    return all((folder / n).exists() and file_digest(folder / n) == d for n, d in stage["files"].items())
+
+
+def file_digest(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class RunFolder:
+    """Paths of one run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.json"
+        self.plan = root / "plan.json"
+        self.data = root / "data"
+        self.training_rows = self.data / "train.jsonl"
+        self.facts = self.data / "facts.json"
+        self.scores = root / "scores"
+        self.leaderboard = self.scores / "leaderboard.json"
+        self.failures = root / "failures.json"
+        self.costs = root / "costs.json"
+        self.report = root / "report.html"
+
+    @staticmethod
+    def slug(name: str) -> str:
+        """A name as a safe and unique file name: plain names stay as they are."""
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-48:].strip("-.")
+        return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+    def evaluation_rows(self, corpus: str) -> Path:
+        """Examples of one evaluated corpus."""
+        return self.data / f"evaluation-{self.slug(corpus)}.jsonl"
+
+    def training(self, candidate: str) -> Path:
+        """Folder of a candidate's training: checkpoints, log, final weights."""
+        return self.root / "candidates" / self.slug(candidate) / "train"
+
+    def predictions(self, candidate: str, state: str) -> Path:
+        """Folder of a candidate's predictions; `state` is TRAINED or UNTRAINED."""
+        return self.root / "candidates" / self.slug(candidate) / f"predictions-{state}"
+
+    def floors(self, corpus: str) -> Path:
+        """Folder of the floors' predictions on a corpus, one file a floor."""
+        return self.root / "floors" / self.slug(corpus)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; a second process is told so at once."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout as error:
+            raise InputError("is in use by another process", where=str(self.root), next_step="wait for it") from error
+        except OSError as error:
+            raise InputError(
+                f"cannot be written ({error.strerror})", where=str(self.root), next_step="set run.directory"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and what is in it; fine if it is not there."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fill(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def sync(path: Path) -> None:
+    """Make a file or a folder's entries durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

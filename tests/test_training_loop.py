@@ -1,0 +1,152 @@
+"""The loop learns, stays in its budget, and comes back from any interruption with the same bytes."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tests.test_training_data import training_row
+from tests.tiny_models import save_tiny_llama, tiny_llama
+
+from emoloom import store
+from emoloom.config import TrainingSettings
+from emoloom.errors import CandidateError, InputError
+from emoloom.models.codec import Codec
+from emoloom.training import checkpoint, loop
+from emoloom.training.loop import WEIGHTS, Source, measure_tokens_per_second, train
+
+SETTINGS = TrainingSettings(
+    learning_rate=0.01, warmup_steps=3, batch_rows=4, window_rows=16, checkpoint_steps=3, dtype="fp32"
+)
+BUDGET = 16_000
+
+
+@pytest.fixture
+def codec(tmp_path: Path) -> Codec:
+    return Codec(save_tiny_llama(tmp_path / "model") / "tokenizer.json", bos_id=None, eos_id=2)
+
+
+def sources() -> list[Source]:
+    a = [training_row(f"first {n}", v=0.1) for n in range(11)]
+    b = [training_row(f"second source {n}", v=0.9) for n in range(23)]
+    return [Source(a, 0.2), Source(b, 0.8)]
+
+
+def run(folder: Path, codec: Codec, tick: Callable[[int, int, str], None] = lambda done, total, note: None) -> bytes:
+    path = train(
+        tiny_llama(layers=2), codec, sources(), SETTINGS, budget_tokens=BUDGET, seed=0, folder=folder, dtype="fp32",
+        tick=tick,
+    )  # fmt: skip
+    return path.read_bytes()
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing in the program catches it."""
+
+
+def killed_at(step: int) -> Callable[[int, int, str], None]:
+    calls = iter(range(10_000))
+
+    def tick(done: int, total: int, note: str) -> None:
+        if next(calls) == step:
+            raise Killed
+
+    return tick
+
+
+def test_it_learns_and_stops_at_the_budget(tmp_path: Path, codec: Codec) -> None:
+    run(tmp_path / "run", codec)
+    log = [json.loads(line) for line in (tmp_path / "run" / store.TRAINING_LOG).read_text().splitlines()]
+    first, last = (entry["loss_lm_sum"] / entry["loss_lm_count"] for entry in (log[0], log[-1]))
+    assert last < 0.6 * first
+    assert log[-2]["tokens"] < BUDGET <= log[-1]["tokens"]
+    assert [entry["step"] for entry in log] == list(range(1, len(log) + 1))
+
+
+@pytest.mark.parametrize("steps", [(0,), (2,), (3,), (7,), (4, 1, 5)])
+def test_interrupted_and_continued_gives_the_same_bytes(steps: tuple[int, ...], tmp_path: Path, codec: Codec) -> None:
+    expected = run(tmp_path / "whole", codec)
+    for step in steps:
+        with pytest.raises(Killed):
+            run(tmp_path / "cut", codec, killed_at(step))
+    assert run(tmp_path / "cut", codec) == expected
+    logs = [(tmp_path / name / store.TRAINING_LOG).read_bytes() for name in ("whole", "cut")]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("call", range(6))
+def test_a_failing_checkpoint_write_leaves_the_older_one(
+    fault: int, call: int, tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The n-th sync fails as a full or broken disk would; the older checkpoint stays, and the run goes on from it."""
+    expected = run(tmp_path / "whole", codec)
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", codec, killed_at(4))
+    kept = checkpoint.latest(tmp_path / "cut")
+    honest, calls = store.sync, iter(range(1000))
+
+    def failing(path: Path) -> None:
+        if next(calls) == call:
+            raise OSError(fault, "injected")
+        honest(path)
+
+    monkeypatch.setattr(store, "sync", failing)
+    with pytest.raises((InputError, OSError)):
+        run(tmp_path / "cut", codec)
+    monkeypatch.setattr(store, "sync", honest)
+    assert kept is not None
+    assert checkpoint.latest(tmp_path / "cut") == kept
+    assert run(tmp_path / "cut", codec) == expected
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, codec: Codec) -> None:
+    expected = run(tmp_path / "whole", codec)
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", codec, killed_at(5))
+    newest = checkpoint.latest(tmp_path / "cut")
+    assert newest is not None
+    weights = newest / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00\x01")
+    assert checkpoint.latest(tmp_path / "cut") is None
+    assert run(tmp_path / "cut", codec) == expected
+
+
+def test_a_loss_that_is_not_finite_is_a_named_failure(tmp_path: Path, codec: Codec) -> None:
+    model = tiny_llama(layers=1)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("inf"))
+    with pytest.raises(CandidateError) as caught:
+        train(model, codec, sources(), SETTINGS, budget_tokens=BUDGET, seed=0, folder=tmp_path / "run", dtype="fp32",
+              tick=lambda done, total, note: None)  # fmt: skip
+    assert caught.value.code == "nan-loss"
+
+
+def test_the_average_starts_short_and_grows_long() -> None:
+    model = tiny_llama(layers=1)
+    average = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    loop._update_average(average, model, step=0, decay=0.99)
+    name, parameter = next(iter(model.named_parameters()))
+    assert torch.allclose(average[name], 0.9 * parameter)
+    before = average[name].clone()
+    loop._update_average(average, model, step=10_000, decay=0.99)
+    assert torch.allclose(average[name], 0.99 * before + 0.01 * parameter)
+
+
+def test_speed_is_measured_on_real_steps(codec: Codec) -> None:
+    assert measure_tokens_per_second(tiny_llama(layers=1), codec, sources(), SETTINGS, seed=0, dtype="fp32") > 0
+
+
+def test_bf16_autocast_trains_close_to_fp32(tmp_path: Path, codec: Codec) -> None:
+    losses = {}
+    for dtype in ("fp32", "bf16"):
+        train(tiny_llama(layers=2), codec, sources(), SETTINGS, budget_tokens=BUDGET, seed=0, folder=tmp_path / dtype,
+              dtype=dtype, tick=lambda done, total, note: None)  # fmt: skip
+        last = json.loads((tmp_path / dtype / store.TRAINING_LOG).read_text().splitlines()[-1])
+        losses[dtype] = last["loss_lm_sum"] / last["loss_lm_count"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.1)
+    assert (tmp_path / "bf16" / WEIGHTS).exists()
