@@ -1,0 +1,207 @@
+"""Named checks of a run: each passed, failed, skipped or not applicable, with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from emoloom.contract.taxonomy import labels_of
+from emoloom.records import Check, CheckStatus, Example, MetricValue, Prediction
+from emoloom.scoring.alignment import taxonomy_of
+from emoloom.scoring.floors import LEXICON, LINEAR
+from emoloom.scoring.metrics import label_matrix
+from emoloom.scoring.ranking import Ranking, Systems
+from emoloom.scoring.scorecard import RANKED_BY, answered_labels
+
+MIN_PARSE_RATE = 0.95
+
+
+class LeakCount(NamedTuple):
+    """Training rows whose text is also an evaluation text of one corpus."""
+
+    removed: int
+    """Taken out of training."""
+    remaining: int
+    """Still trained on."""
+
+
+class Evidence(NamedTuple):
+    """What the checks look at."""
+
+    systems: Systems
+    corpora: Mapping[str, Sequence[Example]]
+    ranked_corpus: str
+    predictions: Mapping[str, Sequence[Prediction]]
+    """Of each scored system on the ranked corpus, aligned with its rows."""
+    metrics: Mapping[tuple[str, str, str], MetricValue]
+    ranking: Ranking
+    bases: Mapping[str, str]
+    """Base candidate of every control of the run, failed ones included."""
+    leaks: Mapping[str, LeakCount] | None
+    protocol_id: str
+
+
+def run_checks(evidence: Evidence) -> tuple[Check, ...]:
+    """All checks, always all of them and in this order."""
+    return (
+        _parse_rate(evidence),
+        _never_predicted(evidence),
+        _below_floor(evidence, "below-linear-floor", LINEAR),
+        _below_floor(evidence, "below-lexicon-floor", LEXICON),
+        _controls(evidence),
+        _vad_skill(evidence),
+        _leaks(evidence.leaks),
+        _protocols(evidence),
+    )
+
+
+def with_interval(metric: MetricValue, digits: int = 2) -> str:
+    """A value with its interval, as `0.31 [0.28, 0.34]`."""
+    if metric.value is None:
+        return "undefined"
+    value = f"{metric.value:.{digits}f}"
+    if metric.low is None or metric.high is None:
+        return value
+    return f"{value} [{metric.low:.{digits}f}, {metric.high:.{digits}f}]"
+
+
+def _check(code: str, failed: Sequence[str], passed: Sequence[str], skipped: Sequence[str] = ()) -> Check:
+    """Failed where anything failed, else skipped where anything could not be looked at, else passed."""
+    status: CheckStatus = "failed" if failed else "skipped" if skipped or not passed else "passed"
+    return Check(code=code, status=status, message="; ".join([*failed, *skipped, *passed]))
+
+
+def _no_candidate(code: str) -> Check:
+    return Check(code=code, status="skipped", message="no candidate has scores")
+
+
+def _parse_rate(evidence: Evidence) -> Check:
+    code = "parse-rate-low"
+    if not evidence.systems.candidates:
+        return _no_candidate(code)
+    failed: list[str] = []
+    passed: list[str] = []
+    for name in evidence.systems.candidates:
+        for corpus in evidence.corpora:
+            rate = evidence.metrics[name, corpus, "parse_ok_strict@all"].value or 0.0
+            is_low = rate < MIN_PARSE_RATE
+            line = f"{name} on {corpus}: {rate:.3f} of the answers are strictly parsed"
+            (failed if is_low else passed).append(f"{line}, below {MIN_PARSE_RATE}" if is_low else line)
+    return _check(code, failed, passed)
+
+
+def _never_predicted(evidence: Evidence) -> Check:
+    code = "label-never-predicted"
+    rows = [row for row in evidence.corpora[evidence.ranked_corpus] if row.labels]
+    taxonomy = taxonomy_of(rows)
+    if not evidence.systems.candidates or taxonomy is None:
+        return _no_candidate(code)
+    failed: list[str] = []
+    passed: list[str] = []
+    for name in evidence.systems.candidates:
+        supported = [
+            label
+            for label in labels_of(taxonomy)
+            if (metric := evidence.metrics.get((name, evidence.ranked_corpus, f"f1:{label}@all"))) is not None
+            and metric.value is not None
+        ]
+        answered = label_matrix(answered_labels(evidence.predictions[name], taxonomy, "strict"), taxonomy)
+        predicted = {labels_of(taxonomy)[index] for index in np.flatnonzero(answered.any(axis=0))}
+        never = [label for label in supported if label not in predicted]
+        line = f"{name} never predicts {len(never)} of the {len(supported)} labels that occur"
+        (failed if never else passed).append(f"{line}: {', '.join(never)}" if never else line)
+    return _check(code, failed, passed)
+
+
+def _below_floor(evidence: Evidence, code: str, floor: str) -> Check:
+    if floor not in evidence.systems.references:
+        return Check(code=code, status="not-applicable", message=f"the floor {floor} is not part of this run")
+    if not evidence.systems.candidates:
+        return _no_candidate(code)
+    ranked = evidence.ranked_corpus
+    bar = evidence.metrics[floor, ranked, RANKED_BY]
+    failed: list[str] = []
+    passed: list[str] = []
+    for name in (n for n in evidence.ranking.order if n in evidence.systems.candidates):
+        metric = evidence.metrics[name, ranked, RANKED_BY]
+        is_below = (metric.value or 0.0) <= (bar.value or 0.0)
+        side = "not above" if is_below else "above"
+        line = f"{name} {with_interval(metric, 3)} is {side} {floor} {with_interval(bar, 3)}"
+        if name == evidence.ranking.best_candidate:
+            test = evidence.ranking.against_references[floor]
+            line += f" (difference {test.comparison.difference:+.3f}, p {test.p_adjusted:.3f})"
+        (failed if is_below else passed).append(line)
+    return _check(code, failed, passed)
+
+
+def _controls(evidence: Evidence) -> Check:
+    code = "control-out-of-order"
+    if not evidence.bases:
+        return Check(code=code, status="not-applicable", message="there are no controls in this run")
+    ranking = evidence.ranking
+    position = {name: rank for rank, name in enumerate(ranking.order, start=1)}
+    failed: list[str] = []
+    passed: list[str] = []
+    skipped: list[str] = []
+    for control, base in evidence.bases.items():
+        unranked = [name for name in (control, base) if name not in position]
+        if unranked:
+            skipped.append(f"{control}: {unranked[0] or 'its base'} is not ranked, so the order cannot be judged")
+            continue
+        groups = f"tie group {ranking.groups[control]} and {ranking.groups[base]}"
+        line = f"{control} is rank {position[control]} and {base} rank {position[base]}, {groups}"
+        # A worse tie group is also a worse rank.
+        (passed if ranking.groups[control] > ranking.groups[base] else failed).append(line)
+    return _check(code, failed, passed, skipped)
+
+
+def _vad_skill(evidence: Evidence) -> Check:
+    code = "vad-no-better-than-constant"
+    if evidence.ranking.skill is None:
+        return Check(code=code, status="not-applicable", message="no evaluation row has VAD")
+    if not evidence.systems.candidates:
+        return _no_candidate(code)
+    corpus, skill_name = evidence.ranking.skill
+    pearson_name = skill_name.replace("skill@all", "pearson@parsed")
+    failed: list[str] = []
+    passed: list[str] = []
+    skipped: list[str] = []
+    for name in evidence.systems.candidates:
+        skill, pearson = (evidence.metrics[name, corpus, metric] for metric in (skill_name, pearson_name))
+        line = f"{name} on {corpus}: {skill_name} {with_interval(skill, 3)}, {pearson_name} {with_interval(pearson, 3)}"
+        if skill.value is None:
+            skipped.append(f"{line} ({skill.note})")
+        # Another constant can lie nearer than the training mean: skill alone does not show that a text was read.
+        elif _is_surely_positive(skill) and _is_surely_positive(pearson):
+            passed.append(line)
+        else:
+            failed.append(line)
+    return _check(code, failed, passed, skipped)
+
+
+def _is_surely_positive(metric: MetricValue) -> bool:
+    """Whether the whole interval is above zero."""
+    bound = metric.value if metric.low is None else metric.low
+    return bound is not None and bound > 0
+
+
+def _leaks(leaks: Mapping[str, LeakCount] | None) -> Check:
+    code = "train-eval-leak"
+    if not leaks:
+        return Check(code=code, status="skipped", message="training and evaluation texts were not compared")
+    lines = {
+        name: f"{name}: {count.remaining} training rows repeat an evaluation text, {count.removed} were removed"
+        for name, count in leaks.items()
+    }
+    failed = [line for name, line in lines.items() if leaks[name].remaining]
+    return _check(code, failed, [line for name, line in lines.items() if not leaks[name].remaining])
+
+
+def _protocols(evidence: Evidence) -> Check:
+    code = "protocols-mixed"
+    n_ranked = len(evidence.systems.ranked)
+    if n_ranked < 2:
+        return Check(code=code, status="not-applicable", message=f"{n_ranked} ranked systems: nothing to mix")
+    return _check(code, [], [f"all {n_ranked} ranked systems were decoded under {evidence.protocol_id}"])

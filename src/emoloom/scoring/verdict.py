@@ -1,0 +1,85 @@
+"""The run's result in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emoloom.records import MetricValue
+from emoloom.scoring.checks import with_interval
+from emoloom.scoring.ranking import Ranking, Systems, Tested
+from emoloom.scoring.scorecard import RANKED_BY
+
+
+def write_verdict(
+    systems: Systems, ranking: Ranking, metrics: Mapping[tuple[str, str, str], MetricValue], corpus: str
+) -> str:
+    """Which candidate, how sure, in a tie with whom, and against which floors.
+
+    Args:
+        systems: the scored systems.
+        ranking: their order on the ranked corpus.
+        metrics: all metrics by (system, corpus, metric).
+        corpus: the ranked corpus.
+    """
+    best = ranking.best_candidate
+    if not best:
+        return f"No candidate has scores on {corpus}, so there is nothing to recommend."
+    scores = {name: with_interval(metrics[name, corpus, RANKED_BY]) for name in (*ranking.order, *systems.references)}
+    sentences = [_first_sentence(best, ranking, systems, scores[best], corpus)]
+    sentences += _control_sentence(best, ranking, systems)
+    if ranking.against_references:
+        sentences.append(_floor_sentence(ranking.against_references, scores))
+    return " ".join(sentences)
+
+
+def _first_sentence(best: str, ranking: Ranking, systems: Systems, score: str, corpus: str) -> str:
+    others = [name for name in ranking.against_tied if name in systems.candidates]
+    figure = f"macro-F1 {score} (this checkpoint only)"
+    rivals = len(systems.candidates) - 1
+    if not rivals:
+        return f"{best} is the only candidate on {corpus}: {figure}."
+    if not others:
+        rest = "candidate" if rivals == 1 else f"{rivals} candidates"
+        return f"{best} is best on {corpus}, ahead of the other {rest} beyond chance: {figure}."
+    gaps = ", ".join(f"{name} (difference {_difference(ranking.against_tied[name])})" for name in others)
+    reason = f"; {ranking.skill[1]} on {ranking.skill[0]} orders the tie" if ranking.skill else ""
+    return f"{best} is first on {corpus} with {figure}, but the rows cannot tell it from {gaps}{reason}."
+
+
+def _control_sentence(best: str, ranking: Ranking, systems: Systems) -> list[str]:
+    """A warning where a control is not clearly below the best candidate."""
+    close = [
+        name
+        for name in ranking.order
+        if name not in systems.candidates and ranking.groups[name] <= ranking.groups[best]
+    ]
+    if not close:
+        return []
+    verb = "is" if len(close) == 1 else "are"
+    return [f"{_listed(close)} {verb} not clearly below it, so this screen does not yet separate a control."]
+
+
+def _floor_sentence(against: Mapping[str, Tested], scores: Mapping[str, str]) -> str:
+    beaten = [name for name, test in against.items() if test.is_better]
+    unbeaten = [
+        f"{name} ({scores[name]}; difference {_difference(test)})"
+        for name, test in against.items()
+        if not test.is_better
+    ]
+    if not unbeaten:
+        return f"It beats every floor: {_listed(beaten)}."
+    if not beaten:
+        return f"It beats no floor: not {_listed(unbeaten, 'nor')}."
+    return f"It beats {_listed(beaten)}; it does not beat {_listed(unbeaten, 'nor')}."
+
+
+def _difference(test: Tested) -> str:
+    difference = f"{test.comparison.difference:+.2f}"
+    bounds = test.comparison.bounds
+    return f"{difference} [{bounds[0]:+.2f}, {bounds[1]:+.2f}]" if bounds else difference
+
+
+def _listed(names: Sequence[str], word: str = "and") -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {word} {names[-1]}"

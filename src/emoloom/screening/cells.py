@@ -1,0 +1,175 @@
+"""Cells: training one candidate, decoding one candidate. Each is keyed by content, resumable, and done once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emoloom import store
+from emoloom.config import Config
+from emoloom.contract.prompt import contract_id
+from emoloom.errors import CandidateError
+from emoloom.models.candidates import Candidate
+from emoloom.progress import Say, bar
+from emoloom.records import Example, Prediction, TrainingRow
+from emoloom.screening.plan import Budget, PlannedCandidate
+
+
+def use_threads(config: Config) -> int:
+    """Set the number of CPU threads for tensors and return it."""
+    import torch
+
+    threads = config.run.threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    return threads
+
+
+def training_dtype(config: Config) -> str:
+    """`fp32` or `bf16`: as asked for, or what this machine computes in."""
+    import torch
+
+    if config.training.dtype != "auto":
+        return config.training.dtype
+    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if native else "fp32"
+
+
+def plan_candidate(
+    candidate: Candidate,
+    config: Config,
+    budget: Budget,
+    rows: Sequence[TrainingRow],
+    shares: Mapping[str, float],
+    say: Say,
+) -> PlannedCandidate:
+    """Turn the budget into tokens; a time is calibrated by a few real steps, whose weights are thrown away."""
+    dtype = training_dtype(config)
+    speed = None
+    tokens = budget.tokens
+    if tokens is None:
+        from emoloom.models.loading import load_base, load_codec
+        from emoloom.training.loop import measure_tokens_per_second
+
+        assert budget.seconds is not None
+        say(f"{candidate.name}: calibrating {budget.seconds:,.0f} s to tokens")
+        speed = measure_tokens_per_second(
+            load_base(candidate, seed=config.run.seed), load_codec(candidate), _sources(rows, shares), config.training,
+            seed=config.run.seed, dtype=dtype,
+        )  # fmt: skip
+        tokens = max(1, round(speed * budget.seconds))
+        say(f"{candidate.name}: {speed:,.0f} tokens/s, so {tokens:,} tokens")
+    return PlannedCandidate(
+        name=candidate.name, identity=candidate.identity, tokens=tokens, tokens_per_second=speed, dtype=dtype
+    )
+
+
+def train_cell(
+    folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data_id: str,
+    rows: Sequence[TrainingRow], shares: Mapping[str, float],
+) -> dict[str, Any]:  # fmt: skip
+    """Train one candidate into `folder`, or find that it is done. Returns the stage's facts."""
+    from emoloom.models.loading import load_base, load_codec
+    from emoloom.training import checkpoint
+    from emoloom.training.loop import WEIGHTS, train
+
+    settings = config.training.model_dump(mode="json", exclude={"budget", "dtype", "checkpoint_steps"})
+    key = store.digest_of([candidate.identity, contract_id(), data_id, settings, planned.tokens, planned.dtype,
+                           config.run.seed, dict(shares)])  # fmt: skip
+    if store.stage_done(folder, key):
+        return dict(store.read_json(folder / store.STAGE_FILE))
+    (folder / store.STAGE_FILE).unlink(missing_ok=True)
+    if (folder / "key").exists() and (folder / "key").read_text(encoding="utf-8") != key:
+        store.remove_folder(folder)  # checkpoints of other settings must never be continued
+    store.write_text(folder / "key", key)
+    start = time.monotonic()
+    model = load_base(candidate, seed=config.run.seed)
+    with bar(f"training {candidate.name}", "tokens") as tick:
+        weights = train(
+            model, load_codec(candidate), _sources(rows, shares), config.training,
+            budget_tokens=planned.tokens, seed=config.run.seed, folder=folder, dtype=planned.dtype, tick=tick,
+        )  # fmt: skip
+    facts = {"weights": store.file_digest(weights), "seconds": round(time.monotonic() - start, 1),
+             "n_parameters": sum(parameter.numel() for parameter in model.parameters())}  # fmt: skip
+    assert weights.name == WEIGHTS
+    store.finish_stage(folder, key, **facts)
+    checkpoint.forget(folder)
+    return dict(store.read_json(folder / store.STAGE_FILE))
+
+
+def decode_cell(
+    folder: Path, candidate: Candidate, weights: Path | None, weights_digest: str, config: Config,
+    evaluation: Mapping[str, tuple[str, Sequence[Example]]],
+) -> dict[str, Any]:  # fmt: skip
+    """Decode all evaluated corpora with one candidate into `folder`, or find that it is done.
+
+    Args:
+        folder: gets one predictions file per corpus.
+        candidate: prepared candidate.
+        weights: trained weights, or None for the candidate as it comes.
+        weights_digest: SHA-256 of the weights, or the candidate's identity.
+        config: gives the protocol.
+        evaluation: file slug -> (digest of the rows, rows).
+    """
+    from emoloom.decoding.protocol import environment, protocol_of
+
+    protocol = protocol_of(config.decoding)
+    key = store.digest_of([weights_digest, candidate.identity, protocol.id, {s: d for s, (d, _) in evaluation.items()}])
+    if store.stage_done(folder, key):
+        return dict(store.read_json(folder / store.STAGE_FILE))
+    start = time.monotonic()
+    model: Any = None
+    for slug, (digest, rows) in evaluation.items():
+        file_key = store.digest_of([weights_digest, candidate.identity, protocol.id, digest])
+        path = folder / f"{slug}.jsonl"
+        if path.exists() and store.read_header(path).get("key") == file_key:
+            continue
+        model = model or _load(candidate, weights, config)
+        _decode_file(path, file_key, model, candidate, config, rows)
+    facts = {
+        "protocol": protocol.model_dump(mode="json"),
+        "protocol_id": protocol.id,
+        "environment": environment().model_dump(mode="json"),
+        "seconds": round(time.monotonic() - start, 1),
+    }
+    store.finish_stage(folder, key, **facts)
+    return dict(store.read_json(folder / store.STAGE_FILE))
+
+
+def _decode_file(
+    path: Path, key: str, model: Any, candidate: Candidate, config: Config, rows: Sequence[Example]
+) -> None:
+    from emoloom.decoding.predict import predict
+    from emoloom.decoding.protocol import environment, protocol_of
+    from emoloom.models.loading import load_codec
+
+    protocol = protocol_of(config.decoding)
+    partial = store.PartialRecords(path, Prediction, key)
+    done = {prediction.row_id for prediction in partial.records}
+    left = [row for row in rows if row.id not in done]
+    with bar(f"decoding {candidate.name} on {path.stem}", "rows") as tick:
+        tick(len(done), len(rows), "")
+        for prediction in predict(model, load_codec(candidate), protocol, left, draft_rows=config.decoding.draft_rows):
+            partial.append(prediction)
+            tick(len(partial.records), len(rows), "")
+    by_id = {prediction.row_id: prediction for prediction in partial.records}
+    partial.finish((by_id[row.id] for row in rows), key=key, protocol_id=protocol.id,
+                   environment=environment().model_dump(mode="json"))  # fmt: skip
+
+
+def _load(candidate: Candidate, weights: Path | None, config: Config) -> Any:
+    from emoloom.models.loading import load_base, load_checkpoint
+
+    if weights is None:
+        return load_base(candidate, seed=config.run.seed, dtype=config.decoding.dtype)
+    if not weights.exists():
+        raise CandidateError("has no trained weights", where=candidate.name, code="not-trained")
+    return load_checkpoint(candidate, weights, dtype=config.decoding.dtype)
+
+
+def _sources(rows: Sequence[TrainingRow], shares: Mapping[str, float]) -> list[Any]:
+    from emoloom.training.loop import Source
+
+    return [Source([row for row in rows if row.corpus == name], share) for name, share in shares.items()]

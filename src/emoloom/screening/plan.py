@@ -1,0 +1,66 @@
+"""The plan: each candidate's budget in tokens, fixed once, so that everything after it is a function of steps."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from emoloom import store
+from emoloom.errors import InputError
+from emoloom.records import Record
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Budget(NamedTuple):
+    """What the user granted each candidate."""
+
+    tokens: int | None
+    seconds: float | None
+
+
+class PlannedCandidate(Record):
+    """One candidate's part of the plan."""
+
+    name: str
+    identity: str
+    """Candidate identity: files and control."""
+    tokens: int
+    """Training tokens granted."""
+    tokens_per_second: float | None
+    """Speed that turned seconds into tokens; None where the budget was given in tokens."""
+    dtype: str
+    """Arithmetic of training, `auto` resolved."""
+
+
+class Plan(Record):
+    """All parts, in the order of the config."""
+
+    version: int = 1
+    candidates: dict[str, PlannedCandidate]
+
+
+def parse_budget(text: str) -> Budget:
+    """`"60000 tokens"`, `"90s"`, `"25m"` or `"1.5h"` as a budget."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(tokens|s|m|h)\s*", text)
+    if not match or float(match[1]) <= 0:
+        raise InputError(f"'{text}' is no budget", where="training.budget", next_step="e.g. '60000 tokens' or '25m'")
+    if match[2] == "tokens":
+        return Budget(int(float(match[1])), None)
+    return Budget(None, float(match[1]) * _SECONDS[match[2]])
+
+
+def read_plan(path: Path) -> Plan:
+    """The stored plan, or an empty one."""
+    if not path.exists():
+        return Plan(candidates={})
+    try:
+        return Plan.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError("is damaged", where=str(path), next_step="remove it and run again") from error
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Store the plan whole."""
+    store.write_json(path, plan.model_dump(mode="json"))

@@ -1,0 +1,98 @@
+"""From a run's files to the lines of its leaderboard: candidates, controls, untrained candidates, floors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from emoloom import __version__, store
+from emoloom.affect.lexicon import load_lexicon
+from emoloom.affect.weak_vad import fit_weak_vad, label_table
+from emoloom.config import Config
+from emoloom.models.candidates import parse_name
+from emoloom.records import Example, Prediction, SystemKind, TrainingRow, Vad
+from emoloom.scoring.floors import LEXICON, LINEAR, MAJORITY, lexicon_floor, linear_floor, majority_floor
+from emoloom.scoring.leaderboard import System
+from emoloom.store import TRAINED, UNTRAINED, RunFolder
+
+
+def candidate_systems(
+    run: RunFolder, config: Config, failures: Mapping[str, str], corpora: Sequence[str]
+) -> list[System]:
+    """Every candidate, trained and (where decoded) untrained."""
+    systems = []
+    for name in config.candidates.names:
+        control = parse_name(name).control
+        kind: SystemKind = "control" if control else "candidate"
+        base = name.partition(":")[2] if control else ""
+        if name in failures:
+            systems.append(System(name, kind, {}, base=base, failure=failures[name]))
+            continue
+        size = store.read_json(run.training(name) / store.STAGE_FILE)["n_parameters"]
+        systems.append(_decoded(run, name, name, TRAINED, kind, corpora, base=base, n_parameters=size))
+        if (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists():
+            systems.append(_decoded(run, name, f"untrained {name}", UNTRAINED, "untrained", corpora, n_parameters=size))
+    return systems
+
+
+def _decoded(
+    run: RunFolder, candidate: str, shown: str, state: str, kind: SystemKind, corpora: Sequence[str], *,
+    base: str = "", n_parameters: int,
+) -> System:  # fmt: skip
+    folder = run.predictions(candidate, state)
+    stage = store.read_json(folder / store.STAGE_FILE)
+    predictions = {name: store.read_records(folder / f"{run.slug(name)}.jsonl", Prediction) for name in corpora}
+    return System(
+        shown, kind, predictions, protocol_id=stage["protocol_id"], protocol=stage["protocol"], base=base,
+        n_parameters=n_parameters,
+    )  # fmt: skip
+
+
+def floor_systems(
+    run: RunFolder, config: Config, training: Sequence[TrainingRow], evaluation: Mapping[str, Sequence[Example]],
+    constants: Mapping[str, Vad], majorities: Mapping[str, Sequence[str]],
+) -> list[System]:  # fmt: skip
+    """The floors' predictions, read back, or made and kept.
+
+    Majority and constant come from the evaluated corpus' own training split, which is the hardest version of both;
+    the linear floor sees every training row that a candidate may draw.
+    """
+    lexicon = load_lexicon(config.data.lexicon)
+    key = store.digest_of([lexicon.identity, store.file_digest(run.training_rows), __version__,
+                           {name: store.file_digest(run.evaluation_rows(name)) for name in evaluation}])  # fmt: skip
+    left = [name for name in evaluation if not store.stage_done(run.floors(name), key)]
+    if left:
+        weak = fit_weak_vad(lexicon, [row.text for row in training], "negation")
+        linear = linear_floor(training)
+        for name in left:
+            floors = (
+                majority_floor(tuple(majorities[name]), constants[name]),
+                lexicon_floor(lambda text: weak.estimate(text)[0], label_table(), unknown=constants[name]),
+                linear,
+            )
+            for floor in floors:
+                path = run.floors(name) / f"{floor.name}.jsonl"
+                store.write_records(path, floor.predict(evaluation[name]), kind="predictions", system=floor.name)
+            store.finish_stage(run.floors(name), key)
+    return [
+        System(
+            floor, "floor", {n: store.read_records(run.floors(n) / f"{floor}.jsonl", Prediction) for n in evaluation}
+        )
+        for floor in (MAJORITY, LEXICON, LINEAR)
+    ]
+
+
+def environments(run: RunFolder, config: Config) -> dict[str, dict[str, object]]:
+    """Where each candidate's predictions were made."""
+    folders = {name: run.predictions(name, TRAINED) / store.STAGE_FILE for name in config.candidates.names}
+    return {name: store.read_json(path)["environment"] for name, path in folders.items() if path.exists()}
+
+
+def learning_curves(run: RunFolder, config: Config) -> dict[str, list[tuple[float, float]]]:
+    """For each candidate (tokens seen, loss per target token) of every logged step."""
+    curves = {}
+    for name in config.candidates.names:
+        path = run.training(name) / store.TRAINING_LOG
+        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        curves[name] = [(entry["tokens"], entry["loss_lm_sum"] / entry["loss_lm_count"]) for entry in entries]
+    return curves
