@@ -1,0 +1,309 @@
+"""The order of the stages, and nothing else: corpora -> contract -> training -> decoding -> scoring -> reporting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emoloom import store
+from emoloom.config import Config, load_config
+from emoloom.errors import CandidateError, InputError
+from emoloom.models.candidates import Candidate, parse_name
+from emoloom.models.candidates import prepare as prepare_candidate
+from emoloom.progress import say
+from emoloom.records import Example, Leaderboard, TrainingRow, Vad
+from emoloom.screening import cells
+from emoloom.screening.plan import PlannedCandidate, parse_budget, read_plan, write_plan
+from emoloom.store import TRAINED, UNTRAINED, RunFolder
+
+
+class Data(NamedTuple):
+    """The data stage as read back from its files."""
+
+    training: list[TrainingRow]
+    evaluation: dict[str, list[Example]]
+    """Corpus -> evaluated rows."""
+    facts: dict[str, Any]
+    """Shares, manifests, counts, digests."""
+
+    @property
+    def constants(self) -> dict[str, Vad]:
+        """Mean VAD of each evaluated corpus' own training split."""
+        return {name: Vad.model_validate(value) for name, value in self.facts["constants"].items()}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the draws of each training corpus."""
+        return dict(self.facts["shares"])
+
+
+def configure(path: Path | None, data_dir: str, overrides: tuple[str, ...]) -> Config:
+    """The config of a command: file, `--data-dir`, `--set`."""
+    extra = (f"data.data_dir={data_dir}",) if data_dir else ()
+    return load_config(path, (*overrides, *extra))
+
+
+def screen(config: Config) -> Path:
+    """The main job. Each stage finds out by itself what is done, so that running again continues.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        InputError: something the user gave is wrong.
+    """
+    run = _open(config)
+    with run.locked():
+        data = _data_stage(run, config)
+        failures = _each_candidate(config, lambda name: _train_one(run, config, data, name))
+        failures |= _each_candidate(config, lambda name: _decode_one(run, config, data, name), failures)
+        store.write_json(run.failures, failures)
+        _score_stage(run, config, data)
+        _report_stage(run, config, data)
+    return run.root
+
+
+def train(config: Config) -> Path:
+    """Data, plan and training of every candidate."""
+    run = _open(config)
+    with run.locked():
+        data = _data_stage(run, config)
+        store.write_json(run.failures, _each_candidate(config, lambda name: _train_one(run, config, data, name)))
+    return run.root
+
+
+def decode(root: Path) -> Path:
+    """Decode with the trained candidates of a run."""
+    run, config, data = _reopen(root)
+    with run.locked():
+        failures = dict(store.read_json(run.failures))
+        failures |= _each_candidate(config, lambda name: _decode_one(run, config, data, name), failures)
+        store.write_json(run.failures, failures)
+    return run.root
+
+
+def score(root: Path) -> Path:
+    """Score a run's predictions; needs no model."""
+    run, config, data = _reopen(root)
+    with run.locked():
+        _score_stage(run, config, data)
+    return run.leaderboard
+
+
+def report(root: Path) -> Path:
+    """Write a run's report; needs no model."""
+    run, config, data = _reopen(root)
+    with run.locked():
+        _report_stage(run, config, data)
+    return run.report
+
+
+def leaderboard_json(root: Path) -> Any:
+    """A run's leaderboard as plain JSON values."""
+    return store.read_json(RunFolder(root).leaderboard)
+
+
+def print_run(root: Path) -> None:
+    """A run's leaderboard as tables on standard output, and where the report is."""
+    from rich.console import Console
+
+    from emoloom.reporting.terminal import print_leaderboard
+
+    run, config, data = _reopen(root)
+    print_leaderboard(_view(run, config, data), Console())
+    print(f"report: {run.report}")
+
+
+def _open(config: Config) -> RunFolder:
+    """The run's folder, new or begun with the same settings."""
+    run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
+    parse_budget(config.training.budget)
+    for name in config.candidates.names:
+        parse_name(name)
+    settings = config.model_dump(mode="json")
+    if run.config.exists():
+        _check_same(run, store.read_json(run.config), settings)
+    else:
+        store.write_json(run.config, settings)
+    return run
+
+
+def _check_same(run: RunFolder, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for section, keys in now.items():
+        for key, value in keys.items():
+            if (section, key) not in _MAY_CHANGE and before.get(section, {}).get(key) != value:
+                raise InputError(
+                    f"was begun with {section}.{key} = {before.get(section, {}).get(key)!r}, not {value!r}",
+                    where=str(run.root), next_step="give this run another run.name",
+                )  # fmt: skip
+    if before != now:
+        store.write_json(run.config, now)
+
+
+_MAY_CHANGE = {
+    ("run", "directory"), ("data", "data_dir"), ("candidates", "cache_dir"), ("candidates", "offline"),
+    ("candidates", "names"), ("decoding", "draft_rows"), ("training", "checkpoint_steps"),
+}  # fmt: skip
+"""Settings that change no number of a run: a copied run goes on elsewhere, and a candidate may be added."""
+
+
+def _reopen(root: Path) -> tuple[RunFolder, Config, Data]:
+    run = RunFolder(root)
+    if not run.config.exists():
+        raise InputError("is no run", where=str(root), next_step="give a folder that `emoloom screen` wrote")
+    config = Config.model_validate(store.read_json(run.config))
+    return run, config, _read_data(run, config)
+
+
+def _data_stage(run: RunFolder, config: Config) -> Data:
+    """Write training and evaluation rows, unless the ones there came from the same corpora and settings."""
+    from emoloom.corpora.preparation import prepare
+
+    cells.use_threads(config)
+    prepared = prepare(config.data, config.run.seed, say)
+    facts = {**prepared.facts, "shares": prepared.shares, "manifests": prepared.manifests,
+             "constants": {name: vad.model_dump() for name, vad in prepared.constants.items()},
+             "majorities": {name: list(labels) for name, labels in prepared.majorities.items()}}  # fmt: skip
+    key = store.digest_of([
+        facts, [r.model_dump(mode="json") for r in prepared.training],
+        {name: [e.model_dump(mode="json") for e in rows] for name, rows in prepared.evaluation.items()},
+    ])  # fmt: skip
+    if not store.stage_done(run.data, key):
+        store.write_records(run.training_rows, prepared.training, kind="training rows")
+        for name, rows in prepared.evaluation.items():
+            store.write_records(run.evaluation_rows(name), rows, kind="evaluation rows", corpus=name)
+        store.write_json(run.facts, facts)
+        store.finish_stage(run.data, key)
+    return _read_data(run, config)
+
+
+def _read_data(run: RunFolder, config: Config) -> Data:
+    from emoloom.corpora.selection import parse_selection
+
+    names = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    return Data(
+        training=store.read_records(run.training_rows, TrainingRow),
+        evaluation={name: store.read_records(run.evaluation_rows(name), Example) for name in names},
+        facts=dict(store.read_json(run.facts)),
+    )
+
+
+def _each_candidate(
+    config: Config, work: Callable[[str], None], failed: dict[str, str] | None = None
+) -> dict[str, str]:
+    """Do something for every candidate; one that fails becomes a code and the others go on."""
+    failures = {}
+    for name in config.candidates.names:
+        if name in (failed or {}):
+            continue
+        try:
+            work(name)
+        except CandidateError as error:
+            say(f"{name} failed: {error.line()} [{error.code}]")
+            failures[name] = error.code
+    return failures
+
+
+def _candidate(config: Config, name: str) -> Candidate:
+    return prepare_candidate(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)
+
+
+def _train_one(run: RunFolder, config: Config, data: Data, name: str) -> None:
+    candidate = _candidate(config, name)
+    planned = _planned(run, config, data, candidate)
+    data_id = store.file_digest(run.training_rows)
+    facts = cells.train_cell(run.training(name), candidate, planned, config, data_id, data.training, data.shares)
+    _note_cost(run, name, "training_seconds", facts["seconds"])
+
+
+def _planned(run: RunFolder, config: Config, data: Data, candidate: Candidate) -> PlannedCandidate:
+    """The candidate's part of the stored plan, made now if it is not there: a budget is calibrated only once."""
+    plan = read_plan(run.plan)
+    planned = plan.candidates.get(candidate.name)
+    if planned is None or planned.identity != candidate.identity:
+        budget = parse_budget(config.training.budget)
+        planned = cells.plan_candidate(candidate, config, budget, data.training, data.shares, say)
+        write_plan(run.plan, plan.model_copy(update={"candidates": {**plan.candidates, candidate.name: planned}}))
+    return planned
+
+
+def _decode_one(run: RunFolder, config: Config, data: Data, name: str) -> None:
+    from emoloom.training.loop import WEIGHTS
+
+    cells.use_threads(config)
+    candidate = _candidate(config, name)
+    rows = {run.slug(corpus): (store.file_digest(run.evaluation_rows(corpus)), examples)
+            for corpus, examples in data.evaluation.items()}  # fmt: skip
+    training = run.training(name)
+    weights = store.read_json(training / store.STAGE_FILE)["weights"]
+    facts = cells.decode_cell(run.predictions(name, TRAINED), candidate, training / WEIGHTS, weights, config, rows)
+    _note_cost(run, name, "decoding_seconds", facts["seconds"])
+    if config.scoring.untrained_floor and not candidate.control:
+        cells.decode_cell(run.predictions(name, UNTRAINED), candidate, None, candidate.identity, config, rows)
+
+
+def _note_cost(run: RunFolder, name: str, what: str, seconds: float) -> None:
+    """Measured times live beside the leaderboard, never in it: they differ from machine to machine."""
+    costs = store.read_json(run.costs) if run.costs.exists() else {}
+    costs.setdefault(name, {})[what] = seconds
+    store.write_json(run.costs, costs)
+
+
+def _score_stage(run: RunFolder, config: Config, data: Data) -> None:
+    from emoloom.scoring.leaderboard import LeakCount, build_leaderboard
+
+    say("scoring")
+    removed = data.facts["leaks_removed"]
+    board = build_leaderboard(
+        config.run.name, _systems(run, config, data), data.evaluation, constants=data.constants,
+        leaks={name: LeakCount(removed[name], _leaked(data.training, rows)) for name, rows in data.evaluation.items()},
+        bootstrap=config.scoring.bootstrap, seed=config.run.seed,
+    )  # fmt: skip
+    store.write_json(run.leaderboard, board.model_dump(mode="json"))
+
+
+def _systems(run: RunFolder, config: Config, data: Data) -> list[Any]:
+    """Every line of the leaderboard with its predictions."""
+    from emoloom.screening.systems import candidate_systems, floor_systems
+
+    failures = dict(store.read_json(run.failures))
+    return [
+        *candidate_systems(run, config, failures, list(data.evaluation)),
+        *floor_systems(run, config, data.training, data.evaluation, data.constants, data.facts["majorities"]),
+    ]
+
+
+def _leaked(training: Sequence[TrainingRow], evaluated: Sequence[Example]) -> int:
+    """Training rows whose text is evaluated: counted again on the rows that were really used."""
+    from emoloom.corpora.cleaning import comparable_text
+
+    texts = {comparable_text(example.text) for example in evaluated}
+    return sum(comparable_text(row.text) in texts for row in training)
+
+
+def _report_stage(run: RunFolder, config: Config, data: Data) -> None:
+    from emoloom.reporting.exports import leaderboard_csv, leaderboard_markdown
+    from emoloom.reporting.page import render_page
+
+    view = _view(run, config, data)
+    store.write_text(run.report, render_page(view))
+    store.write_text(run.scores / "leaderboard.csv", leaderboard_csv(view))
+    store.write_text(run.scores / "leaderboard.md", leaderboard_markdown(view))
+
+
+def _view(run: RunFolder, config: Config, data: Data) -> Any:
+    """What terminal and page show, from the run's files alone."""
+    from emoloom.reporting.view import build_view
+    from emoloom.screening.systems import environments, learning_curves
+
+    return build_view(
+        Leaderboard.model_validate_json(run.leaderboard.read_text(encoding="utf-8")),
+        rows=data.evaluation,
+        predictions={system.name: system.predictions for system in _systems(run, config, data)},
+        manifests=data.facts["manifests"],
+        config=config.model_dump(mode="json"),
+        costs=store.read_json(run.costs) if run.costs.exists() else {},
+        environment=environments(run, config),
+        learning=learning_curves(run, config),
+    )

@@ -1,0 +1,187 @@
+"""Turns a leaderboard's numbers into table rows: cells, tie groups, F1 of each label, failure codes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from emoloom.contract.parser import OK
+from emoloom.contract.taxonomy import labels_of, project
+from emoloom.records import Example, Leaderboard, MetricValue, Prediction, SystemRow
+from emoloom.reporting.definitions import column_order, define, is_column
+from emoloom.reporting.plaintext import one_line
+from emoloom.reporting.viewdata import BoardRow, Cell, Definition, FailureRow, LabelRow, SystemView
+
+DASH = "\u2013"
+Metrics = Mapping[tuple[str, str], MetricValue]
+"""(system, metric) -> value, of one corpus."""
+
+
+def number(value: float, decimals: int = 3) -> str:
+    """A number for a table, with a real minus sign and no negative zero."""
+    text = f"{round(value, decimals) + 0.0:.{decimals}f}"
+    return text.replace("-", "\u2212")
+
+
+def system_views(leaderboard: Leaderboard) -> tuple[SystemView, ...]:
+    """The systems in the leaderboard's order."""
+    sizes = Counter(system.tie_group for system in leaderboard.systems if system.tie_group is not None)
+    return tuple(_system_view(system, sizes) for system in leaderboard.systems)
+
+
+def _system_view(system: SystemRow, sizes: Mapping[int, int]) -> SystemView:
+    group = "" if system.tie_group is None else _letter(system.tie_group)
+    shared = system.tie_group is not None and sizes[system.tie_group] > 1
+    return SystemView(
+        name=one_line(system.name),
+        kind=system.kind,
+        rank=system.rank,
+        group=group,
+        shared=shared,
+        failure=one_line(system.failure),
+        parameters="" if system.n_parameters is None else _parameters(system.n_parameters),
+    )
+
+
+def _letter(group: int) -> str:
+    return chr(ord("A") + group - 1) if 1 <= group <= 26 else str(group)
+
+
+def _parameters(count: int) -> str:
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return str(count)
+
+
+def metrics_of(leaderboard: Leaderboard, corpus: str) -> dict[tuple[str, str], MetricValue]:
+    """The numbers of one corpus by system and metric."""
+    return {(found.system, found.metric): found for found in leaderboard.metrics if found.corpus == corpus}
+
+
+def columns_of(metrics: Metrics) -> tuple[Definition, ...]:
+    """Definitions of the columns that a corpus has, in the order of reading."""
+    names = {metric for _, metric in metrics if is_column(metric)}
+    return tuple(define(name) for name in sorted(names, key=column_order))
+
+
+def board_rows(
+    systems: Sequence[SystemRow], views: Sequence[SystemView], columns: Sequence[Definition], metrics: Metrics
+) -> tuple[BoardRow, ...]:
+    """One row per system, ranked ones first, then what they are measured against; every row has every column."""
+    rows = [
+        BoardRow(system=view, cells=tuple(cell_of(metrics.get((system.name, c.metric)), c.metric) for c in columns))
+        for system, view in zip(systems, views, strict=True)
+    ]
+    return tuple(sorted(rows, key=lambda row: row.system.below_the_rule))
+
+
+def cell_of(found: MetricValue | None, metric: str) -> Cell:
+    """A metric value as it is shown; what was not measured is a dash and says so."""
+    if found is None:
+        return Cell(
+            metric=metric, value=None, low=None, high=None, n=0, total=0, text=DASH, interval="", note="not measured"
+        )
+    has_interval = found.low is not None and found.high is not None
+    return Cell(
+        metric=metric,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        total=found.total,
+        text=DASH if found.value is None else number(found.value),
+        interval=f"[{number(found.low or 0.0)}, {number(found.high or 0.0)}]" if has_interval else "",
+        note=one_line(found.note),
+    )
+
+
+def notes_of(rows: Iterable[BoardRow]) -> tuple[str, ...]:
+    """Each note of the short table's columns once, with the metrics and the systems that it holds for."""
+    by_note: dict[tuple[str, str], list[str]] = {}
+    measured: Counter[str] = Counter()
+    for row in rows:
+        ranked = row.cell("macro_f1@all")
+        for cell in row.cells:
+            measured[cell.metric] += bool(cell.total)
+            # What holds for the denominator `all` is not said again for `parsed`.
+            repeated = cell.metric == "macro_f1@parsed" and ranked is not None and ranked.note == cell.note
+            if cell.note and cell.total and define(cell.metric).main and not repeated:
+                by_note.setdefault((cell.metric, cell.note), []).append(row.system.name)
+    joined: dict[tuple[str, str], list[str]] = {}
+    for (metric, note), names in by_note.items():
+        holds_for = "" if len(names) == measured[metric] else f" ({', '.join(names)})"
+        joined.setdefault((note, holds_for), []).append(define(metric).title)
+    return tuple(f"{', '.join(titles)}: {note}{holds_for}" for (note, holds_for), titles in joined.items())
+
+
+def label_rows(
+    rows: Sequence[Example], predictions: Mapping[str, Sequence[Prediction]], metrics: Metrics, systems: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[LabelRow, ...]]:
+    """F1 of each label with support by system, most frequent label first.
+
+    Taken from the leaderboard's `f1:LABEL@all` where they are there, else computed from the predictions.
+
+    Returns:
+        (names of the systems that have such numbers, rows with one cell per system).
+    """
+    from emoloom.scoring.alignment import taxonomy_of
+
+    taxonomy = taxonomy_of(rows) if rows else None
+    if taxonomy is None:
+        return (), ()
+    support = Counter(label for row in rows if row.labels for label in project(row.labels, row.taxonomy, taxonomy))
+    by_system: dict[str, dict[str, Cell]] = {}
+    for system in systems:
+        listed = {
+            label: cell_of(metrics[system, f"f1:{label}@all"], f"f1:{label}@all")
+            for label in support
+            if (system, f"f1:{label}@all") in metrics
+        }
+        found = listed or _computed_f1(system, rows, predictions.get(system, ()), support)
+        if found:
+            by_system[system] = found
+    order = sorted(support, key=lambda label: (-support[label], labels_of(taxonomy).index(label)))
+    shown = tuple(
+        LabelRow(
+            label=label,
+            cells=tuple(cells.get(label) or cell_of(None, f"f1:{label}@all") for cells in by_system.values()),
+        )
+        for label in order
+    )
+    return tuple(one_line(system) for system in by_system), shown if by_system else ()
+
+
+def _computed_f1(
+    system: str, rows: Sequence[Example], predictions: Sequence[Prediction], labels: Iterable[str]
+) -> dict[str, Cell]:
+    """F1 cells by the scoring's own function; nothing where a row has no prediction."""
+    from emoloom.scoring.scorecard import score_corpus
+
+    if {row.id for row in rows} != {prediction.row_id for prediction in predictions}:
+        return {}
+    scored = score_corpus(system, rows, predictions, constant=None, bootstrap=0, seed=0)
+    by_metric = {value.metric: value for value in scored}
+    names = {label: f"f1:{label}@all" for label in labels}
+    return {label: cell_of(by_metric[name], name) for label, name in names.items() if name in by_metric}
+
+
+def failure_rows(
+    predictions: Mapping[str, Sequence[Prediction]], metrics: Metrics, systems: Sequence[str]
+) -> tuple[FailureRow, ...]:
+    """Counts of strict parse-failure codes by system, from the leaderboard or else from the predictions."""
+    prefix, suffix = "failed_strict:", "@all"
+    found: list[FailureRow] = []
+    for system in systems:
+        listed = [v for (name, metric), v in metrics.items() if name == system and metric.startswith(prefix)]
+        if listed:
+            counts = {v.metric[len(prefix) : -len(suffix)]: (int(v.value or 0), v.total) for v in listed}
+        else:
+            answers = predictions.get(system, ())
+            codes = Counter(answer.parse.strict for answer in answers)
+            counts = {code: (count, len(answers)) for code, count in codes.items() if code != OK}
+        found += [
+            FailureRow(system=one_line(system), code=one_line(code), count=count, total=total)
+            for code, (count, total) in sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
+        ]
+    return tuple(found)

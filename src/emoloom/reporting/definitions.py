@@ -1,0 +1,94 @@
+"""What each metric means in one sentence, its heading and its place in the tables."""
+
+from __future__ import annotations
+
+import re
+
+from emoloom.reporting.plaintext import one_line
+from emoloom.reporting.viewdata import Definition
+
+_KINDS = {
+    "gold": "ratings by humans",
+    "written": "values that the corpus' author wrote",
+    "weak": "values derived from a lexicon, not human judgement",
+}
+_AXES = {"v": "valence", "a": "arousal", "d": "dominance"}
+_DENOMINATORS = {
+    "all": "over all rows; an answer that fails the strict parse counts as a miss",
+    "parsed": "over the rows whose answer could be recovered, so it may flatter a system that fails often",
+}
+_VAD_DENOMINATORS = _DENOMINATORS | {
+    "all": "over all rows; an answer that fails the strict parse counts as the farthest corner of the VAD cube"
+}
+_PLAIN = {
+    "macro_f1": ("macro-F1", "Mean over the labels of F1, the harmonic mean of precision and recall (0 to 1)"),
+    "macro_recall": ("macro-recall", "Mean over the labels of the share of their rows that were found (0 to 1)"),
+    "micro_f1": ("micro-F1", "F1 over all label decisions pooled, so that frequent labels dominate (0 to 1)"),
+    "macro_f1_ekman7": ("macro-F1 Ekman-7", "Macro-F1 over six basic emotions and neutral (0 to 1)"),
+    "macro_recall_ekman7": ("macro-recall Ekman-7", "Macro-recall over six basic emotions and neutral (0 to 1)"),
+    "parse_ok_strict": ("ParseOK strict", "Share of answers that are exactly the contract's line"),
+    "parse_ok_recovered": ("ParseOK recovered", "Share of answers in which a usable last JSON object was found"),
+    "unfaithful_cues": ("unfaithful cues", "Share of the rationale's cue words that do not occur in the text"),
+    "labels_per_row": ("labels per row", "Mean number of labels in an answer"),
+}  # fmt: skip
+_VAD = {
+    "1-rmse": ("1-RMSE", "One minus the root mean squared error{axis}; a constant guess already scores high"),
+    "skill": ("skill", "One minus RMSE over that of always saying a constant mean{axis}: 0 is the constant, 1 perfect"),
+    "pearson": ("Pearson", "Correlation of predicted and target values{axis} (-1 to 1); blind to offset and scale"),
+    "ccc": ("CCC", "Concordance correlation{axis} (-1 to 1): like Pearson, but offset and scale errors count"),
+}  # fmt: skip
+_ORDER = (
+    "macro_f1", "parse_ok_strict", "parse_ok_recovered", "1-rmse", "pearson", "ccc", "skill", "macro_recall",
+    "micro_f1", "macro_f1_ekman7", "macro_recall_ekman7", "unfaithful_cues", "labels_per_row",
+)  # fmt: skip
+_KIND_ORDER = ("", *_KINDS)
+_MAIN = re.compile(
+    r"macro_f1@all|macro_f1@parsed|parse_ok_(strict|recovered)(@all)?"
+    r"|\w+:1-rmse@all|\w+:pearson_[vad]@parsed|\w+:skill@all"
+)
+
+
+def split_name(metric: str) -> tuple[str, str, str, str]:
+    """`gold:pearson_v@parsed` as (`gold`, `pearson`, `v`, `parsed`); parts that a name lacks are empty."""
+    head, _, denominator = metric.partition("@")
+    kind, colon, base = head.rpartition(":")
+    stem, underscore, axis = base.rpartition("_")
+    if underscore and axis in _AXES and stem in _VAD:
+        return kind, stem, axis, denominator
+    return (kind if colon else ""), base, "", denominator
+
+
+def define(metric: str) -> Definition:
+    """Heading and definition of a metric; an unknown one is shown under its own name."""
+    kind, base, axis, denominator = split_name(metric)
+    suffix = f" @{denominator}" if denominator and not base.startswith("parse_ok") else ""
+    if base in _VAD:
+        title, sentence = _VAD[base]
+        over = f" of {_AXES[axis]}" if axis else ", mean of valence, arousal and dominance"
+        title = f"{title} {axis.upper()}" if axis else title
+        sentence = sentence.format(axis=over)
+        if kind in _KINDS:
+            title = f"{kind} {title}"
+            sentence += f"; against {_KINDS[kind]}"
+        rows = _VAD_DENOMINATORS.get(denominator, "")
+    elif base in _PLAIN:
+        title, sentence = _PLAIN[base]
+        rows = "" if base.startswith("parse_ok") else _DENOMINATORS.get(denominator, "")
+    else:
+        title, sentence, rows, suffix = one_line(metric), "See the project's page on metrics", "", ""
+    text = f"{sentence}; {rows}." if rows else f"{sentence}."
+    return Definition(metric=one_line(metric), title=title + suffix, sentence=text, main=bool(_MAIN.fullmatch(metric)))
+
+
+def is_column(metric: str) -> bool:
+    """Whether a metric is a column of a table; F1 of single labels and failure counts have sections of their own."""
+    return not metric.startswith(("f1:", "failed_"))
+
+
+def column_order(metric: str) -> tuple[int, int, int, str, str]:
+    """Sort key: what ranks first, then parsing, VAD by kind, the rest."""
+    kind, base, axis, denominator = split_name(metric)
+    place = _ORDER.index(base) if base in _ORDER else len(_ORDER)
+    kind_place = _KIND_ORDER.index(kind) if kind in _KIND_ORDER else len(_KIND_ORDER)
+    after_parsing = 1 if kind_place and base in _VAD else (0 if place < 3 else 2)
+    return (after_parsing, kind_place, place, {"": " ", "v": "1", "a": "2", "d": "3"}[axis], denominator)

@@ -1,0 +1,95 @@
+"""The leaderboard as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+
+from emoloom.reporting.terminal import place
+from emoloom.reporting.viewdata import BoardRow, Cell, CorpusView, View
+
+CSV_COLUMNS = (
+    "run", "corpus", "system", "kind", "rank", "tie_group", "failure", "metric", "value", "low", "high", "n", "total",
+    "note",
+)  # fmt: skip
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]|#~])")
+
+
+def leaderboard_markdown(view: View) -> str:
+    """Verdict and one table per corpus, with the short table's columns."""
+    parts = [f"# {_md(view.run)}", _md(view.verdict)]
+    for corpus in view.corpora:
+        parts += [f"## {_md(corpus.name)} ({corpus.n_rows:,} rows)", _markdown_table(corpus)]
+        parts += ["\n".join(f"- {_md(note)}" for note in corpus.notes)] if corpus.notes else []
+    failed = [f"- failed `{check.code}`: {_md(check.message)}" for check in view.checks if check.status == "failed"]
+    parts += ["## Failed checks", "\n".join(failed)] if failed else []
+    parts.append(f"Contract `{view.contract_id}`, protocol `{view.protocol_id}`, data `{view.data_id[:12]}`.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(corpus: CorpusView) -> str:
+    shown = [index for index, definition in enumerate(corpus.columns) if definition.main]
+    heads = ["system", "kind", *(["rank"] if corpus.ranked else []), *(corpus.columns[i].title for i in shown)]
+    lines = [" | ".join(_md(head) for head in heads), " | ".join("---" for _ in heads)]
+    for row in corpus.rows:
+        kind = f"failed: {row.system.failure}" if row.system.failure else row.system.kind
+        cells = [row.system.name, kind, *([place(row.system)] if corpus.ranked else [])]
+        cells += [_value(row.cells[i]) for i in shown]
+        lines.append(" | ".join(_md(cell) for cell in cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _value(cell: Cell) -> str:
+    counts = f" ({cell.n}/{cell.total})" if cell.metric == "macro_f1@parsed" and cell.total else ""
+    # Intervals stand beside what ranks; the CSV has all of them.
+    interval = f" {cell.interval}" if cell.interval and cell.metric == "macro_f1@all" else ""
+    return cell.text + interval + counts
+
+
+def _md(text: str) -> str:
+    """Text that Markdown shows as it is: no markup, no HTML, no new table cell."""
+    return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+def leaderboard_csv(view: View) -> str:
+    """Every number of the view in long form: one line per system, corpus and metric, numbers unrounded."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for corpus in view.corpora:
+        for row in corpus.rows:
+            for cell in (*row.cells, *_label_cells(corpus, row)):
+                if cell.total:
+                    writer.writerow([_guarded(value) for value in _csv_row(view, corpus, row, cell)])
+            if row.system.failure:
+                head = _csv_row(view, corpus, row, None)
+                writer.writerow([_guarded(value) for value in head])
+    return stream.getvalue()
+
+
+def _label_cells(corpus: CorpusView, row: BoardRow) -> list[Cell]:
+    if row.system.name not in corpus.label_systems:
+        return []
+    column = corpus.label_systems.index(row.system.name)
+    return [label.cells[column] for label in corpus.label_rows]
+
+
+def _csv_row(view: View, corpus: CorpusView, row: BoardRow, cell: Cell | None) -> list[str | int | float | None]:
+    system = row.system
+    head = [view.run, corpus.name, system.name, system.kind, system.rank, system.group, system.failure]
+    if cell is None:
+        return [*head, "", None, None, None, None, None, ""]
+    return [*head, cell.metric, cell.value, cell.low, cell.high, cell.n, cell.total, cell.note]
+
+
+def _guarded(value: str | int | float | None) -> str | int | float | None:
+    """Text that a spreadsheet would run as a formula gets a leading apostrophe; numbers stay numbers."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(value):
+        return f"'{value}"
+    return value
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.IGNORECASE) is not None

@@ -1,0 +1,161 @@
+"""The leaderboard in a terminal: verdict, one table per corpus, checks that did not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rich.box import HORIZONTALS
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from emoloom.reporting.board import DASH, number
+from emoloom.reporting.viewdata import BoardRow, CorpusView, SystemView, View
+
+NAME_WIDTH = 20
+"""Columns are left out until at least this much is left for names."""
+_VAD_KINDS = ("gold", "written", "weak")
+
+
+class _Column(NamedTuple):
+    """One column of numbers."""
+
+    heading: str
+    width: int
+    """Characters that it takes."""
+    worth: int
+    """Columns worth least are left out first where the console is narrow."""
+    show: Callable[[BoardRow], str]
+
+
+def print_leaderboard(view: View, console: Console) -> None:
+    """Print the view. Nothing in it is read as console markup or as a control sequence."""
+    console.print(Text(view.verdict, style="bold"))
+    if view.smallest_difference is not None:
+        line = f"Differences in {view.ranked_by} below {view.smallest_difference:.3f} cannot be seen on these rows."
+        console.print(Text(line, style="dim"))
+    for corpus in view.corpora:
+        _print_corpus(corpus, console)
+    _print_checks(view, console)
+
+
+def _print_corpus(corpus: CorpusView, console: Console) -> None:
+    role = ", ranks" if corpus.ranked else ""
+    console.print()
+    console.print(Text(f"{corpus.name} ({corpus.n_rows:,} rows{role})", style="bold cyan"))
+    columns, left_out = _columns(corpus, console.width)
+    table = Table(box=HORIZONTALS, padding=0, show_edge=False, header_style="bold")
+    table.add_column(Text("system"), overflow="fold", min_width=10, vertical="bottom")
+    for column in columns:
+        table.add_column(
+            Text(column.heading, justify="right"), justify="right", overflow="fold", min_width=column.width
+        )
+    below = False
+    for row in corpus.rows:
+        if row.system.below_the_rule and not below:
+            table.add_section()
+            below = True
+        style = "dim" if row.system.below_the_rule else ("yellow" if row.system.kind == "control" else "")
+        table.add_row(
+            Text(_name(row.system), style=style), *(Text(column.show(row), style=style) for column in columns)
+        )
+    console.print(table)
+    for note in (*_notes(corpus), *left_out):
+        console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
+
+
+def _notes(corpus: CorpusView) -> list[str]:
+    """What a reader of this short table must know; the report has every note."""
+    notes = [note for note in corpus.notes if "macro-F1 @all" in note.partition(":")[0]]
+    dashes = any(cell.total and cell.value is None for row in corpus.rows for cell in row.cells)
+    return [*notes, "A dash is a number that is not defined here; the report says why."] if dashes else notes
+
+
+def _name(system: SystemView) -> str:
+    if system.failure:
+        return f"{system.name} failed: {system.failure}"
+    # Names such as `random:base` and `untrained base` already say what they are.
+    said = system.kind in ("candidate", "floor") or system.name.startswith(("random:", "shallow:", "untrained"))
+    return system.name if said else f"{system.name} ({system.kind})"
+
+
+def place(system: SystemView) -> str:
+    """`1`, or `1 A` where the tie group has several systems; a dash where the system is not ranked."""
+    if system.rank is None:
+        return DASH
+    return f"{system.rank} {system.group}" if system.shared else str(system.rank)
+
+
+def _columns(corpus: CorpusView, width: int) -> tuple[list[_Column], list[str]]:
+    """Columns that fit, and a line on what was left out."""
+    known = {definition.metric for definition in corpus.columns}
+    found = [_Column("rank", 4, 8, lambda row: place(row.system))] if corpus.ranked else []
+    if "macro_f1@all" in known:
+        found.append(_Column("macro-F1@all", 20, 9, lambda row: _with_interval(row, "macro_f1@all")))
+    if "macro_f1@parsed" in known:
+        found.append(_Column("@parsed\nn/N", 13, 1, _parsed))
+    if any(metric.startswith("parse_ok") for metric in known):
+        found.append(_Column("ParseOK %\nstr/rec", 9, 4, _parse_rates))
+    kind = next((kind for kind in _VAD_KINDS if any(metric.startswith(f"{kind}:") for metric in known)), None)
+    if kind:
+        found += [
+            _Column(f"1-RMSE\n{kind}", 7, 2, lambda row: _text(row, f"{kind}:1-rmse@all")),
+            _Column("Pearson\nV/A/D", 11, 3, lambda row: _pearson(row, kind)),
+            _Column("skill", 5, 7, lambda row: _text(row, f"{kind}:skill@all", 2)),
+        ]
+    left_out = []
+    for column in sorted(found, key=lambda column: column.worth):
+        if NAME_WIDTH + sum(1 + kept.width for kept in found) <= width or column.worth > 8:
+            break
+        found.remove(column)
+        left_out.append(column.heading.replace("\n", " "))
+    return found, [f"Left out at this width: {', '.join(left_out)}."] if left_out else []
+
+
+def _text(row: BoardRow, metric: str, decimals: int = 3) -> str:
+    cell = row.cell(metric)
+    return DASH if cell is None or cell.value is None else number(cell.value, decimals).replace("\u2212", "-")
+
+
+def _with_interval(row: BoardRow, metric: str) -> str:
+    cell = row.cell(metric)
+    return DASH if cell is None else f"{cell.text} {cell.interval}".rstrip()
+
+
+def _parsed(row: BoardRow) -> str:
+    cell = row.cell("macro_f1@parsed")
+    return DASH if cell is None or not cell.total else f"{cell.text} {cell.n}/{cell.total}"
+
+
+def _parse_rates(row: BoardRow) -> str:
+    rates = []
+    for grade in ("strict", "recovered"):
+        cell = row.cell(f"parse_ok_{grade}@all") or row.cell(f"parse_ok_{grade}")
+        # `100` is every row, `100.0` nearly every one.
+        percent = None if cell is None or cell.value is None else 100 * cell.value
+        rates.append(DASH if percent is None else "100" if percent == 100 else f"{percent:.1f}")
+    return "/".join(rates)
+
+
+def _pearson(row: BoardRow, kind: str) -> str:
+    return "/".join(_short(row, f"{kind}:pearson_{axis}@parsed") for axis in "vad")
+
+
+def _short(row: BoardRow, metric: str) -> str:
+    """`.41` for 0.41: three of them share one column."""
+    return _text(row, metric, 2).replace("0.", ".", 1)
+
+
+def _print_checks(view: View, console: Console) -> None:
+    if not view.checks:
+        return
+    counts = {status: sum(c.status == status for c in view.checks) for status in ("passed", "failed", "skipped")}
+    console.print()
+    console.print(
+        Text(f"Checks: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", style="bold")
+    )
+    for check in view.checks:
+        if check.status == "failed":
+            console.print(Padding(Text(f"failed {check.code}: {check.message}", style="red"), (0, 0, 0, 2)))

@@ -1,0 +1,173 @@
+"""Builds what a report shows from what a run recorded. No markup, no model: `page` and `terminal` render the result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emoloom.records import Check, Example, Leaderboard, Prediction
+from emoloom.reporting.board import (
+    board_rows,
+    columns_of,
+    failure_rows,
+    label_rows,
+    metrics_of,
+    notes_of,
+    number,
+    system_views,
+)
+from emoloom.reporting.plaintext import one_line
+from emoloom.reporting.sample import sample_rows
+from emoloom.reporting.viewdata import CorpusView, Fact, FactGroup, LearningCurve, ManifestView, View
+
+MAX_CURVE_POINTS = 200
+
+__all__ = ["View", "build_view"]
+
+
+def build_view(
+    leaderboard: Leaderboard,
+    *,
+    rows: Mapping[str, Sequence[Example]],
+    predictions: Mapping[str, Mapping[str, Sequence[Prediction]]],
+    manifests: Sequence[Mapping[str, Any]],
+    config: Mapping[str, Any],
+    costs: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    learning: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+) -> View:
+    """Everything that a report shows.
+
+    Args:
+        leaderboard: the run's result.
+        rows: evaluation rows by corpus.
+        predictions: by system, then corpus; systems without any are shown by their numbers alone.
+        manifests: records of the corpora that were read, as JSON objects.
+        config: settings, `{section: {key: value}}`.
+        costs: measured times and sizes, `{system: {name: value}}`.
+        environment: where predictions were made, `{name: value}` or `{system: {name: value}}`.
+        learning: by system, (tokens seen, loss) of each logged step.
+    """
+    names = {
+        name: None for name in (leaderboard.ranked_corpus, *rows, *(m.corpus for m in leaderboard.metrics)) if name
+    }
+    corpora = [
+        _corpus_view(
+            leaderboard,
+            name,
+            rows.get(name, ()),
+            {system: found.get(name, ()) for system, found in predictions.items()},
+        )
+        for name in names
+    ]
+    return View(
+        run=one_line(leaderboard.run),
+        verdict=one_line(leaderboard.verdict),
+        ranked_corpus=one_line(leaderboard.ranked_corpus),
+        ranked_by=one_line(leaderboard.ranked_by),
+        smallest_difference=leaderboard.smallest_difference,
+        contract_id=one_line(leaderboard.contract_id),
+        protocol_id=one_line(leaderboard.protocol_id),
+        data_id=one_line(leaderboard.data_id),
+        systems=system_views(leaderboard),
+        corpora=tuple(corpus for corpus in corpora if corpus.n_rows or corpus.columns),
+        checks=tuple(
+            Check(code=one_line(check.code), status=check.status, message=one_line(check.message))
+            for check in leaderboard.checks
+        ),
+        manifests=tuple(_manifest_view(manifest) for manifest in manifests),
+        config=_fact_groups(config),
+        environment=_fact_groups(environment),
+        costs=_fact_groups(costs),
+        learning=tuple(_curve(system, points) for system, points in (learning or {}).items() if points),
+    )
+
+
+def _corpus_view(
+    leaderboard: Leaderboard, name: str, rows: Sequence[Example], predictions: Mapping[str, Sequence[Prediction]]
+) -> CorpusView:
+    metrics = metrics_of(leaderboard, name)
+    systems = [system.name for system in leaderboard.systems]
+    columns = columns_of(metrics)
+    board = board_rows(leaderboard.systems, system_views(leaderboard), columns, metrics)
+    label_systems, labels = label_rows(rows, predictions, metrics, systems)
+    return CorpusView(
+        name=one_line(name),
+        ranked=name == leaderboard.ranked_corpus,
+        n_rows=len(rows) or max((found.total for found in metrics.values()), default=0),
+        columns=columns,
+        rows=board,
+        notes=notes_of(board),
+        label_systems=label_systems,
+        label_rows=labels,
+        failures=failure_rows(predictions, metrics, systems),
+        sample=sample_rows(rows, predictions, systems),
+    )
+
+
+def _manifest_view(manifest: Mapping[str, Any]) -> ManifestView:
+    def text(key: str) -> str:
+        return one_line(str(manifest.get(key, "") or ""))
+
+    return ManifestView(
+        name=text("name"),
+        title=text("title") or text("name"),
+        revision=text("revision"),
+        licence=text("licence") or "not recorded",
+        citation=text("citation"),
+        where_to_get=text("where_to_get"),
+        splits=tuple(
+            one_line(f"{split.get('split')}: {_plain(split.get('kept'))} kept of {_plain(split.get('read'))} read")
+            for split in manifest.get("splits", ())
+        ),
+        files=tuple(
+            one_line(f"{file.get('name')}, SHA-256 {file.get('sha256')}") for file in manifest.get("files", ())
+        ),
+        notes=tuple(one_line(str(note)) for note in manifest.get("notes", ())),
+    )
+
+
+def _fact_groups(tree: Mapping[str, Any]) -> tuple[FactGroup, ...]:
+    """Sections of a nested mapping; values that stand outside a section come first, in a group without a name."""
+    loose = {key: value for key, value in tree.items() if not isinstance(value, Mapping)}
+    groups = {"": loose, **{key: value for key, value in tree.items() if isinstance(value, Mapping)}}
+    return tuple(
+        FactGroup(name=one_line(str(name)), facts=tuple(_facts(values))) for name, values in groups.items() if values
+    )
+
+
+def _facts(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
+    found: list[Fact] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found += _facts(value, f"{prefix}{key}.")
+        else:
+            found.append(Fact(name=one_line(f"{prefix}{key}"), value=one_line(_plain(value))))
+    return found
+
+
+def _plain(value: Any) -> str:
+    """A recorded value for a reader: numbers short, lists joined, nothing left as an empty hole."""
+    if value is None or value == "" or value == () or value == []:
+        return "\u2013"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return number(value, 1) if abs(value) >= 100 else f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(part) for part in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _curve(system: str, points: Sequence[tuple[float, float]]) -> LearningCurve:
+    """The curve thinned to MAX_CURVE_POINTS by means of equally long stretches of steps."""
+    stretch = -(-len(points) // MAX_CURVE_POINTS)
+    parts = [points[start : start + stretch] for start in range(0, len(points), stretch)]
+    return LearningCurve(
+        system=one_line(system),
+        tokens=tuple(float(part[-1][0]) for part in parts),
+        loss=tuple(sum(float(loss) for _, loss in part) / len(part) for part in parts),
+    )

@@ -1,0 +1,185 @@
+"""A made-up run for the tests of reporting: five trained systems, floors, two corpora, scored by the real scoring."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from emoloom.contract.parser import parse
+from emoloom.contract.prompt import LABELS, contract_id, line_of, render_target
+from emoloom.records import (
+    Certificate,
+    Check,
+    Example,
+    Leaderboard,
+    MetricValue,
+    Prediction,
+    SystemRow,
+    Target,
+    Vad,
+)
+from emoloom.reporting.view import View, build_view
+from emoloom.scoring.scorecard import score_corpus
+
+MEAN = Vad(v=0.52, a=0.48, d=0.5)
+TEXTS = {
+    "joy": "Grandma won the raffle and danced on the table",
+    "anger": "Third time this week they parked across my drive",
+    "sadness": "His chair is still by the window, nobody sits there",
+    "fear": "Something scratched at the cellar door all night",
+    "gratitude": "You stayed late so that I could see her off, I won't forget it",
+    "curiosity": "Wait, how does the light know when I leave the fridge open?",
+    "neutral": "The bus leaves at nine from platform two",
+    "surprise": "Nobody told me the meeting was in costume",
+}
+CENTRES = {
+    "joy": (0.9, 0.7, 0.7), "anger": (0.2, 0.85, 0.6), "sadness": (0.15, 0.3, 0.25), "fear": (0.15, 0.8, 0.15),
+    "gratitude": (0.88, 0.45, 0.5), "curiosity": (0.6, 0.55, 0.5), "neutral": (0.5, 0.28, 0.5),
+    "surprise": (0.55, 0.8, 0.4),
+}  # fmt: skip
+SKILL = {
+    "smollm2-360m": 0.72, "smollm2-135m": 0.66, "gemma-3-270m": 0.45, "random:smollm2-135m": 0.05,
+    "untrained smollm2-135m": 0.0, "tfidf-linear": 0.55, "lexicon": 0.3, "majority": 0.0,
+}  # fmt: skip
+
+
+def _near(centre: tuple[float, ...], noise: float, draw: random.Random) -> Vad:
+    v, a, d = (round(min(1.0, max(0.0, value + draw.gauss(0, noise))), 2) for value in centre)
+    return Vad(v=v, a=a, d=d)
+
+
+def make_rows(corpus: str, count: int, *, labelled: bool = True) -> list[Example]:
+    draw = random.Random(f"rows {corpus}")
+    names = list(TEXTS)
+    rows = []
+    for index in range(count):
+        label = names[min(index % 11, len(names) - 1)]
+        rows.append(
+            Example(
+                id=f"{corpus}-{index:03d}", corpus=corpus, split="eval", text=f"{TEXTS[label]} ({index}).",
+                labels=(label,) if labelled else (), taxonomy="goemotions-28" if labelled else "",
+                vad=_near(CENTRES[label], 0.07, draw), vad_kind="written" if labelled else "gold",
+                tags=("plain",) if index % 3 else ("negation", "chat"),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def prediction(row: Example, output: str, *, certificate: bool = True, margin: float = 1.0) -> Prediction:
+    seal = Certificate(token_ids=(1, 2), min_margin=margin, verify_forwards=1, rung=96) if certificate else None
+    return Prediction(
+        row_id=row.id, corpus=row.corpus, output=output, finish="eos", parse=parse(output), unfaithful_cues=0,
+        certificate=seal,
+    )  # fmt: skip
+
+
+def answer_line(labels: tuple[str, ...], vad: Vad) -> str:
+    return line_of(render_target(Target(labels=labels, vad=vad, rationale="")))
+
+
+def make_predictions(system: str, rows: list[Example]) -> list[Prediction]:
+    draw = random.Random(f"{system} answers")
+    skill, floor = SKILL[system], system in ("tfidf-linear", "lexicon", "majority")
+    found = []
+    for row in rows:
+        truth = next(label for label, text in TEXTS.items() if row.text.startswith(text))
+        label = truth if draw.random() < skill else draw.choice(LABELS)
+        constant = system in ("majority", "untrained smollm2-135m")
+        vad = MEAN if constant else _near(tuple(skill * x + (1 - skill) * 0.5 for x in CENTRES[truth]), 0.1, draw)
+        output = answer_line(("neutral",) if constant else (label,), vad)
+        if not floor:
+            slip = draw.random()
+            if system.startswith("untrained") and slip < 0.9:
+                output = "The text is about a bus. The bus is a bus. The bus"
+            elif slip < 0.04:
+                output = output[: len(output) // 2]
+            elif slip < 0.07:
+                output = output + " Sure! Here is more."
+            elif slip < 0.09:
+                output = output.replace('"v":0', '"v":3')
+        found.append(prediction(row, output, certificate=not floor, margin=round(draw.expovariate(1.5), 4)))
+    return found
+
+
+def make_leaderboard(metrics: list[MetricValue], **changes: Any) -> Leaderboard:
+    systems = (
+        SystemRow(name="smollm2-360m", kind="candidate", rank=1, tie_group=1, n_parameters=361_800_000),
+        SystemRow(name="smollm2-135m", kind="candidate", rank=2, tie_group=1, n_parameters=134_500_000),
+        SystemRow(name="gemma-3-270m", kind="candidate", rank=3, tie_group=2, n_parameters=268_100_000),
+        SystemRow(name="random:smollm2-135m", kind="control", rank=4, tie_group=3, n_parameters=134_500_000),
+        SystemRow(name="hub:org/huge@1f0c9d", kind="candidate", rank=None, tie_group=None, failure="out-of-memory"),
+        SystemRow(name="untrained smollm2-135m", kind="untrained", rank=None, tie_group=None, n_parameters=134_500_000),
+        SystemRow(name="tfidf-linear", kind="floor", rank=None, tie_group=None),
+        SystemRow(name="lexicon", kind="floor", rank=None, tie_group=None),
+        SystemRow(name="majority", kind="floor", rank=None, tie_group=None),
+    )
+    checks = (
+        Check(
+            code="control-out-of-order",
+            status="passed",
+            message="random:smollm2-135m is in a worse tie group than its base.",
+        ),
+        Check(code="below-linear-floor", status="failed", message="gemma-3-270m does not beat tfidf-linear."),
+        Check(code="train-eval-leak", status="passed", message="0 of 120 rows are in the training data."),
+        Check(
+            code="parse-rate-low", status="failed", message="smollm2-135m: 92.0 % of answers are exactly the contract."
+        ),
+        Check(code="protocols-mixed", status="not-applicable", message="One run, one protocol."),
+        Check(code="flip-asymmetry", status="skipped", message="No mirrored pairs were scored."),
+    )
+    values: dict[str, Any] = {
+        "run": "fake-run", "contract_id": contract_id(), "protocol_id": "protocol-1-0123456789ab", "data_id": "ab" * 32,
+        "ranked_corpus": "builtin", "ranked_by": "macro_f1@all", "smallest_difference": 0.084, "systems": systems,
+        "metrics": tuple(metrics), "checks": checks,
+        "verdict": "smollm2-360m and smollm2-135m share the first place on builtin: macro-F1 0.71 [0.62, 0.79] "
+        "against 0.64 [0.55, 0.72], a difference these 120 rows cannot show. "
+        "Both beat every floor; the nearest is tfidf-linear.",
+    }  # fmt: skip
+    return Leaderboard(**(values | changes))
+
+
+def make_inputs() -> dict[str, Any]:
+    """Everything that `build_view` takes."""
+    rows = {"builtin": make_rows("builtin", 120), "emobank": make_rows("emobank", 40, labelled=False)}
+    predictions = {
+        system: {corpus: make_predictions(system, found) for corpus, found in rows.items()} for system in SKILL
+    }
+    metrics = [
+        value
+        for system in SKILL
+        for corpus, found in rows.items()
+        for value in score_corpus(system, found, predictions[system][corpus], constant=MEAN, bootstrap=100, seed=0)
+    ]
+    draw = random.Random("loss")
+    learning = {
+        system: [(16_000 * step, 1.1 + 3 / (1 + step * rate) + draw.gauss(0, 0.05)) for step in range(1, 500)]
+        for system, rate in (("smollm2-360m", 0.12), ("smollm2-135m", 0.07), ("random:smollm2-135m", 0.01))
+    }
+    return {
+        "leaderboard": make_leaderboard(metrics),
+        "rows": rows,
+        "predictions": predictions,
+        "manifests": [
+            {
+                "name": "builtin", "title": "emoloom built-in corpus", "revision": "1", "licence": "CC0-1.0",
+                "citation": "Written for this project.", "where_to_get": "Ships with the package.",
+                "files": [{"name": "rows.tsv", "sha256": "c" * 64, "n_bytes": 1}],
+                "splits": [{"split": "train", "read": 740, "kept": 738}, {"split": "eval", "read": 120, "kept": 120}],
+                "notes": ["Texts are original."],
+            }
+        ],
+        "config": {"run": {"name": "fake-run", "seed": 0},
+                   "training": {"learning_rate": 5e-4, "budget": "60000 tokens"}},
+        "costs": {
+            system: {"training_seconds": seconds, "tokens": 60_000, "decoding_seconds": seconds / 3}
+            for system, seconds in (("smollm2-360m", 812.4), ("smollm2-135m", 301.0))
+        },
+        "environment": {"device": "cpu", "threads": 2, "torch": "2.13.0"},
+        "learning": learning,
+    }  # fmt: skip
+
+
+def make_view(**changes: Any) -> View:
+    """The view of the made-up run, with some inputs of `build_view` replaced."""
+    inputs = make_inputs() | changes
+    return build_view(inputs.pop("leaderboard"), **inputs)
