@@ -37,8 +37,7 @@ MAY_IMPORT = {
     "studies": SCORED | {"screening"},
     "reporting": STORED | {"scoring"},
     "pipeline": SCORED | {"screening", "studies", "reporting"},
-    "examine": SCORED | {"screening", "studies", "reporting", "pipeline"},
-    "cli": SCORED | {"screening", "studies", "reporting", "pipeline", "examine"},
+    "cli": SCORED | {"screening", "studies", "reporting", "pipeline"},
 }
 TENSOR_LIBRARIES = {"torch", "transformers", "accelerate", "peft"}
 TENSOR_ROOMS = {"models", "training", "decoding", "studies"}

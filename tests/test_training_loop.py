@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from tests.test_training_data import training_row
 from tests.tiny_models import save_tiny_llama, tiny_llama
 
@@ -79,7 +80,7 @@ def test_interrupted_and_continued_gives_the_same_bytes(steps: tuple[int, ...], 
 
 
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])
-@pytest.mark.parametrize("call", range(6))
+@pytest.mark.parametrize("call", range(18))
 def test_a_failing_checkpoint_write_leaves_the_older_one(
     fault: int, call: int, tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,12 +97,26 @@ def test_a_failing_checkpoint_write_leaves_the_older_one(
         honest(path)
 
     monkeypatch.setattr(store, "sync", failing)
-    with pytest.raises((InputError, OSError)):
+    with pytest.raises(InputError, match="cannot be written"):
         run(tmp_path / "cut", codec)
     monkeypatch.setattr(store, "sync", honest)
     assert kept is not None
-    assert checkpoint.latest(tmp_path / "cut") == kept
+    newest = checkpoint.latest(tmp_path / "cut")
+    assert newest is not None
+    assert newest.name in (kept.name, "step-00000006")  # the newer one only where nothing but the last sync failed
+    assert len(checkpoint.list_steps(tmp_path / "cut")) == 1 + (newest != kept)
     assert run(tmp_path / "cut", codec) == expected
+
+
+def test_a_full_disk_inside_the_tensor_library_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: object, place: Path) -> None:
+        Path(place).write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(InputError, match="No space left"):
+        checkpoint.write_tensors(tmp_path / "w.safetensors", {"w": torch.zeros(3)})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, codec: Codec) -> None:

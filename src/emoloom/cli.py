@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from emoloom import __version__
 from emoloom.errors import EmoloomError, InputError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 app = typer.Typer(
     name="emoloom",
@@ -24,10 +27,12 @@ corpora_app = typer.Typer(help="What corpora there are, and what is in them.", n
 lexicon_app = typer.Typer(help="Affect lexica and the weak VAD they give.", no_args_is_help=True)
 candidates_app = typer.Typer(help="Base models: list, fetch, show.", no_args_is_help=True)
 prompt_app = typer.Typer(help="The contract's exact bytes.", no_args_is_help=True)
+bench_app = typer.Typer(help="Ratios against peers, measured in one run.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
 app.add_typer(lexicon_app, name="lexicon")
 app.add_typer(candidates_app, name="candidates")
 app.add_typer(prompt_app, name="prompt")
+app.add_typer(bench_app, name="bench")
 
 ConfigArgument = Annotated[
     Path | None, typer.Argument(help="TOML config; none: the built-in default.", show_default=False)
@@ -44,15 +49,28 @@ CacheOption = Annotated[str, typer.Option("--cache-dir", help="Where weights are
 def main() -> None:
     """Entry point: one line and exit code 2 for what the user can mend, 1 for an internal fault."""
     try:
-        app()
+        exit_code = app(standalone_mode=False) or 0
     except EmoloomError as error:
-        print(f"error: {error.line()}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted: the same command continues where this one stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
+        _fail(error.line(), error.exit_code)
+    except ModuleNotFoundError as error:
+        _fail(f"the library '{error.name}' is not installed; pip install 'emoloom[models,report]'", 2)
+    except OSError as error:  # a full disk, a folder that cannot be read or written
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}; free space or check permissions", 2)
+    except Exception as error:
+        explain = getattr(error, "format_message", None)  # typer's own usage errors, whose class it keeps private
+        if explain is None:
+            raise
+        _fail(f"{explain()}; see `emoloom --help`", 2)
+    if exit_code == INTERRUPTED:
+        print("interrupted: a screen or stage continues where it stopped when run again", file=sys.stderr)
+    sys.exit(exit_code)
+
+
+def _fail(line: str, exit_code: int) -> NoReturn:
+    """Print one line without control characters and leave."""
+    shown = "".join(character if character.isprintable() else " " for character in line)
+    print(f"error: {' '.join(shown.split())}", file=sys.stderr)
+    sys.exit(exit_code)
 
 
 def _version(wanted: bool) -> None:
@@ -153,7 +171,7 @@ def corpora_list() -> None:
 def corpora_show(
     name: Annotated[str, typer.Argument(help="Corpus name.")],
     data_dir: DataOption = "",
-    rows: Annotated[int, typer.Option(help="Rows of each split to print.")] = 3,
+    rows: Annotated[int, typer.Option(min=0, help="Rows of each split to print.")] = 3,
     as_json: JsonOption = False,
 ) -> None:
     """The manifest of a corpus, its malformed rows, and its first rows."""
@@ -205,11 +223,11 @@ def lexicon_evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Examine a lexicon: against published norms, or its weak VAD against human VAD."""
-    from emoloom import examine
+    from emoloom.studies import lexicon_exam
 
     if bool(norms) == bool(corpus):
         raise InputError("give one of --norms and --corpus", where="lexicon evaluate")
-    result = examine.norms(lexicon, norms) if norms else examine.corpus(lexicon, corpus, data_dir)
+    result = lexicon_exam.norms(lexicon, norms) if norms else lexicon_exam.corpus(lexicon, corpus, data_dir)
     _print_json(result) if as_json else _print_tree(result)
 
 
@@ -268,6 +286,25 @@ def prompt_show(
         return
     print(rendered, end="")
     print(f"ids ({len(ids)}): {' '.join(map(str, ids))}{'  (text cut to the contract length)' if clipped else ''}")
+
+
+@bench_app.command("decode")
+def bench_decode(
+    candidate: CandidateOption = "smollm2-135m",
+    weights: Annotated[Path | None, typer.Option(help="Trained weights of a run (average.safetensors).")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Texts of the built-in evaluation split.")] = 16,
+    repeats: Annotated[int, typer.Option(min=1, help="Interleaved timings of each contestant.")] = 5,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Certified decoding against `generate` with and without cache, and against one forward."""
+    from emoloom.config import load_config
+    from emoloom.progress import say
+    from emoloom.studies.bench import bench_decode as measure
+
+    config = load_config(None, tuple(overrides or ()))
+    result = measure(candidate, config, weights=weights, n_rows=rows, repeats=repeats, say=say)
+    _print_json(result) if as_json else _print_tree(result)
 
 
 def _prepare(name: str, offline: bool, cache_dir: str) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from emoloom.errors import InputError, nearest
 
@@ -42,7 +42,7 @@ class DataSettings(Section):
     """Training source B; empty for none."""
     share_a: float = Field(0.2, ge=0.0, le=1.0)
     """Share of training rows drawn from A where there are two sources (the paper's mix2080)."""
-    evaluate: tuple[str, ...] = ("builtin",)
+    evaluate: tuple[str, ...] = ("builtin:128",)
     """Corpora to score, each `name` or `name:rows` (a seeded sample of its evaluation split)."""
     max_malformed: int = Field(0, ge=0)
     """Malformed rows that a corpus may have before a run refuses it."""
@@ -66,26 +66,32 @@ class CandidateSettings(Section):
 class TrainingSettings(Section):
     """How each candidate is trained; the same for all of them."""
 
-    budget: str = Field("60000 tokens", pattern=r"^\s*\d+(\.\d+)?\s*(tokens|s|m|h)\s*$")
+    budget: str = Field("30000 tokens", pattern=r"^\s*\d+(\.\d+)?\s*(tokens|s|m|h)\s*$")
     """Training per candidate: `N tokens`, or a time (`90s`, `25m`) that is calibrated once to tokens."""
-    learning_rate: float = Field(5e-4, gt=0.0, le=1.0)
+    learning_rate: float = Field(2e-4, gt=0.0, le=1.0)
     """Peak learning rate of AdamW."""
     warmup_steps: int = Field(10, ge=0)
     """Steps of linear warm-up; the rate is constant after them."""
-    average_decay: float = Field(0.99, ge=0.0, lt=1.0)
+    average_decay: float = Field(0.95, ge=0.0, lt=1.0)
     """Decay of the moving average of the weights that gets evaluated."""
     weight_decay: float = Field(0.01, ge=0.0)
     """Decoupled weight decay, on matrices only."""
     clip_norm: float = Field(1.0, gt=0.0)
     """Largest global gradient norm."""
-    batch_rows: int = Field(16, ge=1, le=4096)
+    batch_rows: int = Field(8, ge=1, le=4096)
     """Rows per optimiser step."""
-    window_rows: int = Field(256, ge=1)
+    window_rows: int = Field(128, ge=1)
     """Rows drawn together; batches of like length are formed inside this window only."""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the forward and backward pass; `auto` takes bf16 where the machine computes in it."""
     checkpoint_steps: int = Field(100, ge=1)
     """Optimiser steps between checkpoints."""
+
+    @model_validator(mode="after")
+    def _window_holds_a_batch(self) -> Self:
+        if self.window_rows < self.batch_rows:
+            raise ValueError(f"window_rows must be at least batch_rows ({self.batch_rows})")
+        return self
 
 
 class DecodingSettings(Section):
@@ -95,9 +101,9 @@ class DecodingSettings(Section):
     """Arithmetic of the normative forward."""
     batch_rows: int = Field(8, ge=1, le=256)
     """B of the pinned shape [B, L]."""
-    max_new_tokens: int = Field(72, ge=48, le=512)
+    max_new_tokens: int = Field(64, ge=48, le=512)
     """Token limit of an answer, end-of-sequence included."""
-    draft_rows: int = Field(32, ge=1, le=1024)
+    draft_rows: int = Field(128, ge=1, le=1024)
     """Rows drafted together; changes speed, never an answer."""
 
 
@@ -132,7 +138,7 @@ def load_config(path: Path | None = None, overrides: tuple[str, ...] = ()) -> Co
     for override in overrides:
         _apply_override(tree, override)
         where = f"{path or 'built-in defaults'} with --set"
-    return _validate(tree, where)
+    return config_from_json(tree, where)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -163,7 +169,8 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     branch[name] = value
 
 
-def _validate(tree: dict[str, Any], where: str) -> Config:
+def config_from_json(tree: dict[str, Any], where: str) -> Config:
+    """A config from plain JSON values; raises InputError with `where` for a wrong key or value."""
     _check_keys(tree, where)
     try:
         # By way of JSON, so that lists may fill tuples while `true` is no number and "1" no integer.

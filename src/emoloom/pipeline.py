@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from emoloom import store
-from emoloom.config import Config, load_config
+from emoloom.config import Config, config_from_json, load_config
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import Candidate, parse_name
 from emoloom.models.candidates import prepare as prepare_candidate
@@ -16,6 +17,8 @@ from emoloom.records import Example, Leaderboard, TrainingRow, Vad
 from emoloom.screening import cells
 from emoloom.screening.plan import PlannedCandidate, parse_budget, read_plan, write_plan
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
+
+TRAINING, DECODING = "training", "decoding"
 
 
 class Data(NamedTuple):
@@ -40,7 +43,7 @@ class Data(NamedTuple):
 
 def configure(path: Path | None, data_dir: str, overrides: tuple[str, ...]) -> Config:
     """The config of a command: file, `--data-dir`, `--set`."""
-    extra = (f"data.data_dir={data_dir}",) if data_dir else ()
+    extra = (f"data.data_dir={json.dumps(data_dir)}",) if data_dir else ()
     return load_config(path, (*overrides, *extra))
 
 
@@ -53,33 +56,34 @@ def screen(config: Config) -> Path:
     Raises:
         InputError: something the user gave is wrong.
     """
-    run = _open(config)
+    run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
+    candidates = _candidates(config)
     with run.locked():
-        data = _data_stage(run, config)
-        failures = _each_candidate(config, lambda name: _train_one(run, config, data, name))
-        failures |= _each_candidate(config, lambda name: _decode_one(run, config, data, name), failures)
-        store.write_json(run.failures, failures)
-        _score_stage(run, config, data)
-        _report_stage(run, config, data)
+        data = _begin(run, config)
+        _each_candidate(run, candidates, TRAINING, lambda candidate: _train_one(run, config, data, candidate))
+        _each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
+        systems = _systems(run, config, data)
+        _score_stage(run, config, data, systems)
+        _report_stage(run, config, data, systems)
     return run.root
 
 
 def train(config: Config) -> Path:
     """Data, plan and training of every candidate."""
-    run = _open(config)
+    run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
+    candidates = _candidates(config)
     with run.locked():
-        data = _data_stage(run, config)
-        store.write_json(run.failures, _each_candidate(config, lambda name: _train_one(run, config, data, name)))
+        data = _begin(run, config)
+        _each_candidate(run, candidates, TRAINING, lambda candidate: _train_one(run, config, data, candidate))
     return run.root
 
 
 def decode(root: Path) -> Path:
     """Decode with the trained candidates of a run."""
     run, config, data = _reopen(root)
+    candidates = _candidates(config)
     with run.locked():
-        failures = dict(store.read_json(run.failures))
-        failures |= _each_candidate(config, lambda name: _decode_one(run, config, data, name), failures)
-        store.write_json(run.failures, failures)
+        _each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
     return run.root
 
 
@@ -87,7 +91,7 @@ def score(root: Path) -> Path:
     """Score a run's predictions; needs no model."""
     run, config, data = _reopen(root)
     with run.locked():
-        _score_stage(run, config, data)
+        _score_stage(run, config, data, _systems(run, config, data))
     return run.leaderboard
 
 
@@ -95,7 +99,7 @@ def report(root: Path) -> Path:
     """Write a run's report; needs no model."""
     run, config, data = _reopen(root)
     with run.locked():
-        _report_stage(run, config, data)
+        _report_stage(run, config, data, _systems(run, config, data))
     return run.report
 
 
@@ -111,22 +115,42 @@ def print_run(root: Path) -> None:
     from emoloom.reporting.terminal import print_leaderboard
 
     run, config, data = _reopen(root)
-    print_leaderboard(_view(run, config, data), Console())
-    print(f"report: {run.report}")
+    with run.locked():
+        view = _view(run, config, data, _systems(run, config, data))
+    print_leaderboard(view, Console())
+    if run.report.exists():
+        print(f"report: {run.report}")
 
 
-def _open(config: Config) -> RunFolder:
-    """The run's folder, new or begun with the same settings."""
-    run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
+def _candidates(config: Config) -> list[Candidate]:
+    """Every candidate, fetched, checked and with a usable tokenizer, before any time is spent on the first.
+
+    Raises:
+        InputError: a name, a file or a tokenizer is unusable, or a name stands twice.
+    """
+    from emoloom.models.loading import load_codec
+
     parse_budget(config.training.budget)
-    for name in config.candidates.names:
+    names = config.candidates.names
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"'{name}' stands twice", where="candidates.names", next_step="name each candidate once")
         parse_name(name)
+    cache, offline = Path(config.candidates.cache_dir), config.candidates.offline
+    candidates = [prepare_candidate(name, cache, offline=offline, say=say) for name in names]
+    for candidate in candidates:
+        load_codec(candidate)
+    return candidates
+
+
+def _begin(run: RunFolder, config: Config) -> Data:
+    """The data stage of a new run, or of one that was begun with the same settings."""
     settings = config.model_dump(mode="json")
     if run.config.exists():
         _check_same(run, store.read_json(run.config), settings)
-    else:
-        store.write_json(run.config, settings)
-    return run
+    data = _data_stage(run, config)
+    store.write_json(run.config, settings)
+    return data
 
 
 def _check_same(run: RunFolder, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -137,13 +161,12 @@ def _check_same(run: RunFolder, before: dict[str, Any], now: dict[str, Any]) -> 
                     f"was begun with {section}.{key} = {before.get(section, {}).get(key)!r}, not {value!r}",
                     where=str(run.root), next_step="give this run another run.name",
                 )  # fmt: skip
-    if before != now:
-        store.write_json(run.config, now)
 
 
 _MAY_CHANGE = {
-    ("run", "directory"), ("data", "data_dir"), ("candidates", "cache_dir"), ("candidates", "offline"),
-    ("candidates", "names"), ("decoding", "draft_rows"), ("training", "checkpoint_steps"),
+    ("run", "name"), ("run", "directory"), ("data", "data_dir"), ("candidates", "cache_dir"),
+    ("candidates", "offline"), ("candidates", "names"), ("decoding", "draft_rows"),
+    ("training", "checkpoint_steps"), ("scoring", "untrained_floor"),
 }  # fmt: skip
 """Settings that change no number of a run: a copied run goes on elsewhere, and a candidate may be added."""
 
@@ -152,7 +175,7 @@ def _reopen(root: Path) -> tuple[RunFolder, Config, Data]:
     run = RunFolder(root)
     if not run.config.exists():
         raise InputError("is no run", where=str(root), next_step="give a folder that `emoloom screen` wrote")
-    config = Config.model_validate(store.read_json(run.config))
+    config = config_from_json(store.read_json(run.config), str(run.config))
     return run, config, _read_data(run, config)
 
 
@@ -189,32 +212,42 @@ def _read_data(run: RunFolder, config: Config) -> Data:
     )
 
 
-def _each_candidate(
-    config: Config, work: Callable[[str], None], failed: dict[str, str] | None = None
-) -> dict[str, str]:
-    """Do something for every candidate; one that fails becomes a code and the others go on."""
-    failures = {}
-    for name in config.candidates.names:
-        if name in (failed or {}):
+def _each_candidate(run: RunFolder, candidates: list[Candidate], stage: str, work: Callable[[Candidate], None]) -> None:
+    """Do one stage for every candidate; one that fails gets a failure file with a code, and the others go on.
+
+    What failed in training is not decoded; anything else that failed before is tried again.
+    """
+    for candidate in candidates:
+        failure = run.failure(candidate.name)
+        if stage == DECODING and failure.exists() and store.read_json(failure)["stage"] == TRAINING:
             continue
+        failure.unlink(missing_ok=True)
         try:
-            work(name)
+            _with_memory_errors(work, candidate)
         except CandidateError as error:
-            say(f"{name} failed: {error.line()} [{error.code}]")
-            failures[name] = error.code
-    return failures
+            say(f"{candidate.name} failed in {stage}: {error.line()} [{error.code}]")
+            store.write_json(failure, {"stage": stage, "code": error.code, "line": error.line()})
 
 
-def _candidate(config: Config, name: str) -> Candidate:
-    return prepare_candidate(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)
+def _with_memory_errors(work: Callable[[Candidate], None], candidate: Candidate) -> None:
+    """Run `work`, with every way of running out of memory turned into one named failure."""
+    try:
+        work(candidate)
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if known or "not enough memory" in text or "can't allocate memory" in text:
+            raise CandidateError("memory ran out", where=candidate.name, code="out-of-memory") from error
+        raise
 
 
-def _train_one(run: RunFolder, config: Config, data: Data, name: str) -> None:
-    candidate = _candidate(config, name)
+def _train_one(run: RunFolder, config: Config, data: Data, candidate: Candidate) -> None:
     planned = _planned(run, config, data, candidate)
     data_id = store.file_digest(run.training_rows)
-    facts = cells.train_cell(run.training(name), candidate, planned, config, data_id, data.training, data.shares)
-    _note_cost(run, name, "training_seconds", facts["seconds"])
+    facts = cells.train_cell(
+        run.training(candidate.name), candidate, planned, config, data_id, data.training, data.shares
+    )
+    _note_cost(run, candidate.name, "training_seconds", facts["seconds"])
 
 
 def _planned(run: RunFolder, config: Config, data: Data, candidate: Candidate) -> PlannedCandidate:
@@ -228,16 +261,19 @@ def _planned(run: RunFolder, config: Config, data: Data, candidate: Candidate) -
     return planned
 
 
-def _decode_one(run: RunFolder, config: Config, data: Data, name: str) -> None:
+def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate) -> None:
     from emoloom.training.loop import WEIGHTS
 
-    cells.use_threads(config)
-    candidate = _candidate(config, name)
+    name = candidate.name
+    stage, weights = run.training(name) / store.STAGE_FILE, run.training(name) / WEIGHTS
+    if not stage.exists():
+        raise CandidateError("is not trained", where=name, next_step="run `emoloom screen` again", code="not-trained")
+    digest = store.read_json(stage)["weights"]
+    if not weights.exists() or store.file_digest(weights) != digest:
+        raise CandidateError("its weights are damaged", where=str(weights), code="weights-damaged")
     rows = {run.slug(corpus): (store.file_digest(run.evaluation_rows(corpus)), examples)
             for corpus, examples in data.evaluation.items()}  # fmt: skip
-    training = run.training(name)
-    weights = store.read_json(training / store.STAGE_FILE)["weights"]
-    facts = cells.decode_cell(run.predictions(name, TRAINED), candidate, training / WEIGHTS, weights, config, rows)
+    facts = cells.decode_cell(run.predictions(name, TRAINED), candidate, weights, digest, config, rows)
     _note_cost(run, name, "decoding_seconds", facts["seconds"])
     if config.scoring.untrained_floor and not candidate.control:
         cells.decode_cell(run.predictions(name, UNTRAINED), candidate, None, candidate.identity, config, rows)
@@ -250,13 +286,13 @@ def _note_cost(run: RunFolder, name: str, what: str, seconds: float) -> None:
     store.write_json(run.costs, costs)
 
 
-def _score_stage(run: RunFolder, config: Config, data: Data) -> None:
+def _score_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> None:
     from emoloom.scoring.leaderboard import LeakCount, build_leaderboard
 
     say("scoring")
     removed = data.facts["leaks_removed"]
     board = build_leaderboard(
-        config.run.name, _systems(run, config, data), data.evaluation, constants=data.constants,
+        config.run.name, systems, data.evaluation, constants=data.constants,
         leaks={name: LeakCount(removed[name], _leaked(data.training, rows)) for name, rows in data.evaluation.items()},
         bootstrap=config.scoring.bootstrap, seed=config.run.seed,
     )  # fmt: skip
@@ -264,14 +300,17 @@ def _score_stage(run: RunFolder, config: Config, data: Data) -> None:
 
 
 def _systems(run: RunFolder, config: Config, data: Data) -> list[Any]:
-    """Every line of the leaderboard with its predictions."""
+    """Every line of the leaderboard with its predictions; fits the floors where they are not there yet."""
     from emoloom.screening.systems import candidate_systems, floor_systems
 
-    failures = dict(store.read_json(run.failures))
+    cells.use_threads(config)
+    failed = {name: run.failure(name) for name in config.candidates.names if run.failure(name).exists()}
+    failures = {name: str(store.read_json(path)["code"]) for name, path in failed.items()}
     return [
         *candidate_systems(run, config, failures, list(data.evaluation)),
-        *floor_systems(run, config, data.training, data.evaluation, data.constants, data.facts["majorities"]),
-    ]
+        *floor_systems(run, config, data.training, data.evaluation, data.constants, data.facts["majorities"],
+                       data.facts["lexicon_id"]),
+    ]  # fmt: skip
 
 
 def _leaked(training: Sequence[TrainingRow], evaluated: Sequence[Example]) -> int:
@@ -282,25 +321,25 @@ def _leaked(training: Sequence[TrainingRow], evaluated: Sequence[Example]) -> in
     return sum(comparable_text(row.text) in texts for row in training)
 
 
-def _report_stage(run: RunFolder, config: Config, data: Data) -> None:
+def _report_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> None:
     from emoloom.reporting.exports import leaderboard_csv, leaderboard_markdown
     from emoloom.reporting.page import render_page
 
-    view = _view(run, config, data)
+    view = _view(run, config, data, systems)
     store.write_text(run.report, render_page(view))
     store.write_text(run.scores / "leaderboard.csv", leaderboard_csv(view))
     store.write_text(run.scores / "leaderboard.md", leaderboard_markdown(view))
 
 
-def _view(run: RunFolder, config: Config, data: Data) -> Any:
+def _view(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> Any:
     """What terminal and page show, from the run's files alone."""
     from emoloom.reporting.view import build_view
     from emoloom.screening.systems import environments, learning_curves
 
     return build_view(
-        Leaderboard.model_validate_json(run.leaderboard.read_text(encoding="utf-8")),
+        store.read_record(run.leaderboard, Leaderboard),
         rows=data.evaluation,
-        predictions={system.name: system.predictions for system in _systems(run, config, data)},
+        predictions={system.name: system.predictions for system in systems},
         manifests=data.facts["manifests"],
         config=config.model_dump(mode="json"),
         costs=store.read_json(run.costs) if run.costs.exists() else {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 Tick = Callable[[int, int, str], None]
 """Called with (done, total, note)."""
 Say = Callable[[str], None]
-LINE_EVERY_SECONDS = 20.0
+LINE_EVERY_SECONDS = float(os.environ.get("EMOLOOM_PROGRESS_SECONDS", "20"))
 
 
 def say(line: str) -> None:

@@ -35,6 +35,17 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses while `path` is written into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror or error})", where=str(path), next_step="free space or set run.directory"
+        ) from error
+
+
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it into place durably.
 
@@ -43,17 +54,12 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        raise InputError(
-            f"cannot be written ({error.strerror or error})",
-            where=str(path),
-            next_step="free space or set run.directory",
-        ) from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(temporary)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -72,7 +78,8 @@ def write_json(path: Path, value: Any) -> None:
 def write_records(path: Path, records: Iterable[Record], **header: Any) -> None:
     """Write records as JSON lines, whole, under a header line that names the file's format and version."""
     lines = [record.model_dump_json() for record in records]
-    head = json.dumps({"format": FORMAT, "version": FORMAT_VERSION, **header}, sort_keys=True, ensure_ascii=False)
+    fixed = {"format": FORMAT, "version": FORMAT_VERSION, "records_sha256": _digest_of_lines(lines)}
+    head = json.dumps({**fixed, **header}, sort_keys=True, ensure_ascii=False)
     write_text(path, "".join(f"{line}\n" for line in [head, *lines]))
 
 
@@ -87,9 +94,16 @@ def read_json(path: Path) -> Any:
 
 
 def read_records(path: Path, kind: type[RecordType]) -> list[RecordType]:
-    """Records from JSON lines that `write_records` wrote; a damaged line is named."""
+    """Records from JSON lines that `write_records` wrote.
+
+    Raises:
+        InputError: the file is missing, of another format, or not what was written (names the line where it can).
+    """
     head, *lines = _lines(path)
-    _check_header(path, head)
+    if _check_header(path, head)["records_sha256"] != _digest_of_lines(lines):
+        for number, line in enumerate(lines, start=2):
+            _record(path, number, line, kind)
+        raise InputError("was changed after it was written", where=str(path), next_step="run its stage again")
     return [_record(path, number, line, kind) for number, line in enumerate(lines, start=2)]
 
 
@@ -106,13 +120,17 @@ def _lines(path: Path) -> list[str]:
         raise InputError("is not there", where=str(path), next_step="run the stage that writes it") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read ({error})", where=str(path), next_step="run its stage again") from error
-    return lines[:-1] if lines[-1] == "" else lines
+    return lines[:-1] if lines[-1] == "" and len(lines) > 1 else lines
+
+
+def _digest_of_lines(lines: list[str]) -> str:
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 def _check_header(path: Path, line: str) -> dict[str, Any]:
     try:
         header = json.loads(line)
-        known = header["format"] == FORMAT and header["version"] == FORMAT_VERSION
+        known = header["format"] == FORMAT and header["version"] == FORMAT_VERSION and "records_sha256" in header
     except (ValueError, KeyError, TypeError):
         known = False
     if not known:
@@ -128,6 +146,15 @@ def _record(path: Path, number: int, line: str, kind: type[RecordType]) -> Recor
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"is damaged ({reason})", where=f"{path}:{number}", next_step="run its stage again") from error
+
+
+def read_record(path: Path, kind: type[RecordType]) -> RecordType:
+    """One record from a JSON file; a missing or damaged file is named."""
+    try:
+        return kind.model_validate_json(json.dumps(read_json(path)))
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"is damaged ({reason})", where=str(path), next_step="run its stage again") from error
 
 
 class PartialRecords(Generic[RecordType]):
@@ -200,7 +227,6 @@ class RunFolder:
         self.facts = self.data / "facts.json"
         self.scores = root / "scores"
         self.leaderboard = self.scores / "leaderboard.json"
-        self.failures = root / "failures.json"
         self.costs = root / "costs.json"
         self.report = root / "report.html"
 
@@ -221,6 +247,14 @@ class RunFolder:
     def predictions(self, candidate: str, state: str) -> Path:
         """Folder of a candidate's predictions; `state` is TRAINED or UNTRAINED."""
         return self.root / "candidates" / self.slug(candidate) / f"predictions-{state}"
+
+    def predictions_file(self, candidate: str, state: str, corpus: str) -> Path:
+        """A candidate's predictions of one corpus."""
+        return self.predictions(candidate, state) / f"{self.slug(corpus)}.jsonl"
+
+    def failure(self, candidate: str) -> Path:
+        """Why a candidate could not go on; absent while it can."""
+        return self.root / "candidates" / self.slug(candidate) / "failure.json"
 
     def floors(self, corpus: str) -> Path:
         """Folder of the floors' predictions on a corpus, one file a floor."""
@@ -247,7 +281,8 @@ class RunFolder:
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder and what is in it; fine if it is not there."""
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _fill(path: Path, text: str) -> None:

@@ -33,7 +33,8 @@ class Prepared(NamedTuple):
     evaluation: dict[str, list[Example]]
     """Evaluated rows by corpus, with VAD filled in where it is weak."""
     constants: dict[str, Vad]
-    """For each evaluated corpus the mean VAD of its own training split: the zero of VAD skill there."""
+    """For each evaluated corpus the mean VAD of its own training split (of the sources, where it has none): the zero
+    of VAD skill there."""
     majorities: dict[str, tuple[str, ...]]
     """For each evaluated corpus the most frequent label set of its own training split."""
     manifests: list[dict[str, Any]]
@@ -48,7 +49,8 @@ def prepare(settings: DataSettings, seed: int, say: Callable[[str], None]) -> Pr
         InputError: a corpus is missing, damaged, or cannot be expressed in the contract's labels.
     """
     folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
-    sources = [name for name in (settings.source_a, settings.source_b) if name]
+    shares = _shares([name for name in (settings.source_a, settings.source_b) if name], settings.share_a)
+    sources = list(shares)
     selections = [parse_selection(entry) for entry in settings.evaluate]
     if not selections or len({name for name, _ in selections}) != len(selections):
         raise InputError("data.evaluate must name one or more different corpora", where="data.evaluate")
@@ -57,25 +59,27 @@ def prepare(settings: DataSettings, seed: int, say: Callable[[str], None]) -> Pr
         say(f"reading {name}")
         corpora[name] = read_corpus(name, folder, max_malformed=settings.max_malformed)
     lexicon = load_lexicon(settings.lexicon)
-    first_class = {name: _first_class(corpora[name].train) for name in corpora}
-    texts = [example.text for name in sources for example in first_class[name]]
+    self_labelled = {name: _self_labelled(corpora[name].train) for name in corpora}
+    texts = [example.text for name in sources for example in self_labelled[name]]
     weak = fit_weak_vad(lexicon, texts, settings.weak_vad)
     evaluation = {
         name: [_with_vad(example, weak) for example in _selected(corpora[name].evaluation, count, seed)]
         for name, count in selections
     }
-    training, left_out, removed = _training_rows(sources, first_class, evaluation, weak, lexicon)
+    _check_evaluation(evaluation)
+    training, left_out, removed = _training_rows(sources, self_labelled, evaluation, weak, lexicon)
     facts = {
         "lexicon": lexicon.name, "lexicon_id": lexicon.identity, "weak_vad": settings.weak_vad,
         "training_rows": {name: sum(row.corpus == name for row in training) for name in sources},
         "evaluation_rows": {name: len(rows) for name, rows in evaluation.items()}, "left_out": left_out,
         "leaks_removed": removed,
     }  # fmt: skip
-    own = {name: [_with_vad(e, weak) for e in sample_rows(first_class[name] or evaluation[name], BASELINE_ROWS, seed)]
+    trained_on = [example for name in sources for example in self_labelled[name]]
+    own = {name: [_with_vad(e, weak) for e in sample_rows(self_labelled[name] or trained_on, BASELINE_ROWS, seed)]
            for name in evaluation}  # fmt: skip
     return Prepared(
         training=training,
-        shares=_shares(sources, settings.share_a),
+        shares=shares,
         evaluation=evaluation,
         constants={name: _mean_vad(rows, evaluation[name]) for name, rows in own.items()},
         majorities={name: _majority(rows) for name, rows in own.items()},
@@ -84,12 +88,23 @@ def prepare(settings: DataSettings, seed: int, say: Callable[[str], None]) -> Pr
     )
 
 
+def _check_evaluation(evaluation: dict[str, list[Example]]) -> None:
+    """Refuse what could not be scored or ranked, before any time is spent on it."""
+    for name, rows in evaluation.items():
+        if not rows:
+            raise InputError("has no evaluation rows", where=name, next_step="take it out of data.evaluate")
+    if not any(example.labels for rows in evaluation.values() for example in rows):
+        raise InputError(
+            "no evaluated corpus has labels to rank by", where="data.evaluate", next_step="add one that has"
+        )
+
+
 def _selected(examples: Sequence[Example], count: int | None, seed: int) -> Sequence[Example]:
-    rows = _first_class(examples)
+    rows = _self_labelled(examples)
     return rows if count is None else sample_rows(rows, count, seed)
 
 
-def _first_class(examples: Iterable[Example]) -> list[Example]:
+def _self_labelled(examples: Iterable[Example]) -> list[Example]:
     """Rows that carry their own label: a conversation's emotion is that of its situation, not of every later turn."""
     return [example for example in examples if "speaker-turn" not in example.tags]
 

@@ -38,7 +38,7 @@ def draft(model: Any, prefixes: Sequence[list[int]], limits: Sequence[int], eos_
     added: list[list[int]] = [[] for _ in prefixes]
     running = list(range(count))
     while running:
-        hidden = model.model(
+        hidden = model.base_model(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
         ).last_hidden_state[:, -1]
         chosen = model.get_output_embeddings()(hidden).argmax(-1)

@@ -64,7 +64,9 @@ def choose(model: Any, protocol: Protocol, rung: int, rows: Sequence[tuple[list[
         ids[slot, : len(line)] = torch.tensor(line)
         positions[slot] = len(prompt) - 1 + offsets
     order = torch.arange(rung).expand(protocol.batch_rows, -1)
-    hidden = model.model(input_ids=ids.to(device), position_ids=order.to(device), use_cache=False).last_hidden_state
+    hidden = model.base_model(
+        input_ids=ids.to(device), position_ids=order.to(device), use_cache=False
+    ).last_hidden_state
     index = positions.to(device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
     logits = model.get_output_embeddings()(hidden.gather(1, index)).float()
     values, tokens = logits.topk(2, dim=-1)

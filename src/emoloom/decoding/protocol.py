@@ -15,7 +15,7 @@ from emoloom.models.loading import KERNEL
 from emoloom.records import Record
 from emoloom.store import digest_of
 
-LADDER: tuple[int, ...] = (*range(64, 257, 16), 320, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+LADDER: tuple[int, ...] = (*range(64, 257, 8), 320, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 """Sequence lengths L that a pinned shape [B, L] may have."""
 
 

@@ -100,7 +100,26 @@ def _read(folder: Path) -> Any:
 
 def _ready(model: Any, dtype: str) -> Any:
     model.generation_config = None
-    return model.to(DTYPES[dtype]).eval()
+    model = model.to(DTYPES[dtype]).eval()
+    _check_parts(model)
+    return model
+
+
+@torch.inference_mode()
+def _check_parts(model: Any) -> None:
+    """Training and decoding apply the output head to chosen positions of the body: both must be all there is.
+
+    Raises:
+        CandidateError: the architecture does more between body and logits (such as soft-capping), or has no such parts.
+    """
+    ids = torch.tensor([[3, 5, 4]])
+    try:
+        whole = model(input_ids=ids, use_cache=False).logits
+        parts = model.get_output_embeddings()(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
+    except (AttributeError, TypeError, IndexError, RuntimeError) as error:
+        raise CandidateError(f"cannot be run in parts ({error})", code="unsupported-architecture") from error
+    if not torch.equal(whole.nan_to_num(), parts.nan_to_num()):
+        raise CandidateError("its logits are more than head times body", code="unsupported-architecture")
 
 
 def _keep_first_half(model: Any) -> None:

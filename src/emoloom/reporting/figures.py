@@ -118,7 +118,7 @@ def _scores(corpus: CorpusView, key: str) -> Figure | None:
     return Figure(
         key, f"{title} with 95 % intervals",
         "Points are systems, bars their 95 % bootstrap intervals over rows; dashed lines are floors on the same rows. "
-        "A system whose interval reaches over a floor's line has not clearly beaten it.",
+        "Overlap is only a hint: verdict and tie groups rest on paired tests.",
         f"{title} of {len(systems)} systems. Highest: {best[0].system.name}, {best[1].text} {best[1].interval}. "
         + "Floors: " + (", ".join(f"{row.system.name} {cell.text}" for row, cell in floors) or "none") + ".",
         {"": {"data": [trace for trace in data if trace], "layout": layout}},

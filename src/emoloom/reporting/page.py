@@ -129,7 +129,7 @@ class _Scale:
         self.low, self.high, self.floor = low, high, floor
 
     def x(self, value: float) -> float:
-        return round(2 + (self.WIDTH - 4) * (value - self.low) / (self.high - self.low), 1)
+        return round(5 + (self.WIDTH - 10) * (value - self.low) / (self.high - self.low), 1)
 
     def span(self, cell: Cell) -> tuple[float, float, float] | None:
         """(left end, point, right end) in drawing units; None where there is no value."""

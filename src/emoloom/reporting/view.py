@@ -66,7 +66,8 @@ def build_view(
         verdict=one_line(leaderboard.verdict),
         ranked_corpus=one_line(leaderboard.ranked_corpus),
         ranked_by=one_line(leaderboard.ranked_by),
-        smallest_difference=leaderboard.smallest_difference,
+        # Two systems that never differ (both at 0) have an interval of no width: it says nothing of what can be seen.
+        smallest_difference=leaderboard.smallest_difference or None,
         contract_id=one_line(leaderboard.contract_id),
         protocol_id=one_line(leaderboard.protocol_id),
         data_id=one_line(leaderboard.data_id),

@@ -184,6 +184,7 @@ class View(Record):
     ranked_corpus: str
     ranked_by: str
     smallest_difference: float | None
+    """None where there is no such number or it is zero."""
     contract_id: str
     protocol_id: str
     data_id: str

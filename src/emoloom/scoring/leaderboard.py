@@ -135,6 +135,14 @@ def _one_protocol(systems: Sequence[System]) -> str:
                 next_step="decode both under one protocol before ranking them",
                 code="protocols-mixed",
             )
+    for system in decoded:
+        contract = (system.protocol or {}).get("contract", contract_id())
+        if contract != contract_id():
+            raise InputError(
+                f"'{system.name}' was decoded under {contract}, and this version scores {contract_id()}",
+                next_step="score it with the version that decoded it, or decode it again",
+                code="contracts-mixed",
+            )
     return decoded[0].protocol_id if decoded else ""
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from emoloom import store
 from emoloom.config import Config
 from emoloom.contract.prompt import contract_id
-from emoloom.errors import CandidateError
+from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate
 from emoloom.progress import Say, bar
 from emoloom.records import Example, Prediction, TrainingRow
 from emoloom.screening.plan import Budget, PlannedCandidate
+
+KEY = "key"
+CLOCK_EVERY_SECONDS = 5.0
 
 
 def use_threads(config: Config) -> int:
@@ -28,13 +35,12 @@ def use_threads(config: Config) -> int:
 
 
 def training_dtype(config: Config) -> str:
-    """`fp32` or `bf16`: as asked for, or what this machine computes in."""
+    """`fp32` or `bf16`: as asked for, or what this processor computes in."""
     import torch
 
     if config.training.dtype != "auto":
         return config.training.dtype
-    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if native else "fp32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
 def plan_candidate(
@@ -73,27 +79,26 @@ def train_cell(
     """Train one candidate into `folder`, or find that it is done. Returns the stage's facts."""
     from emoloom.models.loading import load_base, load_codec
     from emoloom.training import checkpoint
-    from emoloom.training.loop import WEIGHTS, train
+    from emoloom.training.loop import train
 
     settings = config.training.model_dump(mode="json", exclude={"budget", "dtype", "checkpoint_steps"})
     key = store.digest_of([candidate.identity, contract_id(), data_id, settings, planned.tokens, planned.dtype,
                            config.run.seed, dict(shares)])  # fmt: skip
     if store.stage_done(folder, key):
+        checkpoint.forget(folder)
         return dict(store.read_json(folder / store.STAGE_FILE))
-    (folder / store.STAGE_FILE).unlink(missing_ok=True)
-    if (folder / "key").exists() and (folder / "key").read_text(encoding="utf-8") != key:
+    if not (folder / KEY).exists() or (folder / KEY).read_text(encoding="utf-8") != key:
         store.remove_folder(folder)  # checkpoints of other settings must never be continued
-    store.write_text(folder / "key", key)
-    start = time.monotonic()
+        store.write_text(folder / KEY, key)
+    (folder / store.STAGE_FILE).unlink(missing_ok=True)
     model = load_base(candidate, seed=config.run.seed)
-    with bar(f"training {candidate.name}", "tokens") as tick:
+    with _clock(folder) as elapsed, bar(f"training {candidate.name}", "tokens") as tick:
         weights = train(
             model, load_codec(candidate), _sources(rows, shares), config.training,
             budget_tokens=planned.tokens, seed=config.run.seed, folder=folder, dtype=planned.dtype, tick=tick,
         )  # fmt: skip
-    facts = {"weights": store.file_digest(weights), "seconds": round(time.monotonic() - start, 1),
-             "n_parameters": sum(parameter.numel() for parameter in model.parameters())}  # fmt: skip
-    assert weights.name == WEIGHTS
+        facts = {"weights": store.file_digest(weights), "seconds": round(elapsed(), 1),
+                 "n_parameters": sum(parameter.numel() for parameter in model.parameters())}  # fmt: skip
     store.finish_stage(folder, key, **facts)
     checkpoint.forget(folder)
     return dict(store.read_json(folder / store.STAGE_FILE))
@@ -113,29 +118,41 @@ def decode_cell(
         config: gives the protocol.
         evaluation: file slug -> (digest of the rows, rows).
     """
-    from emoloom.decoding.protocol import environment, protocol_of
+    from emoloom.decoding.protocol import protocol_of
 
     protocol = protocol_of(config.decoding)
-    key = store.digest_of([weights_digest, candidate.identity, protocol.id, {s: d for s, (d, _) in evaluation.items()}])
+    inputs = {"weights": weights_digest, "candidate": candidate.identity, "protocol": protocol.id,
+              "rows": {slug: digest for slug, (digest, _) in evaluation.items()}}  # fmt: skip
+    key = store.digest_of(inputs)
     if store.stage_done(folder, key):
         return dict(store.read_json(folder / store.STAGE_FILE))
-    start = time.monotonic()
+    (folder / store.STAGE_FILE).unlink(missing_ok=True)
     model: Any = None
-    for slug, (digest, rows) in evaluation.items():
-        file_key = store.digest_of([weights_digest, candidate.identity, protocol.id, digest])
-        path = folder / f"{slug}.jsonl"
-        if path.exists() and store.read_header(path).get("key") == file_key:
-            continue
-        model = model or _load(candidate, weights, config)
-        _decode_file(path, file_key, model, candidate, config, rows)
-    facts = {
-        "protocol": protocol.model_dump(mode="json"),
-        "protocol_id": protocol.id,
-        "environment": environment().model_dump(mode="json"),
-        "seconds": round(time.monotonic() - start, 1),
-    }
+    with _clock(folder) as elapsed:
+        for slug, (digest, rows) in evaluation.items():
+            file_key = store.digest_of({**inputs, "rows": digest})
+            if not _has_answers(folder / f"{slug}.jsonl", file_key, rows):
+                model = model or _load(candidate, weights, config)
+                _decode_file(folder / f"{slug}.jsonl", file_key, model, candidate, config, rows)
+        environments = [store.read_header(folder / f"{slug}.jsonl")["environment"] for slug in evaluation]
+        facts = {
+            "inputs": inputs,
+            "protocol": protocol.model_dump(mode="json"),
+            "protocol_id": protocol.id,
+            "environments": [e for place, e in enumerate(environments) if e not in environments[:place]],
+            "seconds": round(elapsed(), 1),
+        }
     store.finish_stage(folder, key, **facts)
     return dict(store.read_json(folder / store.STAGE_FILE))
+
+
+def _has_answers(path: Path, key: str, rows: Sequence[Example]) -> bool:
+    """Whether a predictions file is whole, unchanged, of this key, and answers these rows."""
+    try:
+        answered = [prediction.row_id for prediction in store.read_records(path, Prediction)]
+        return store.read_header(path).get("key") == key and answered == [row.id for row in rows]
+    except InputError:
+        return False
 
 
 def _decode_file(
@@ -145,8 +162,9 @@ def _decode_file(
     from emoloom.decoding.protocol import environment, protocol_of
     from emoloom.models.loading import load_codec
 
-    protocol = protocol_of(config.decoding)
-    partial = store.PartialRecords(path, Prediction, key)
+    protocol, here = protocol_of(config.decoding), environment().model_dump(mode="json")
+    # a file begun elsewhere is begun anew: no file may hold the answers of two environments
+    partial = store.PartialRecords(path, Prediction, store.digest_of([key, here]))
     done = {prediction.row_id for prediction in partial.records}
     left = [row for row in rows if row.id not in done]
     with bar(f"decoding {candidate.name} on {path.stem}", "rows") as tick:
@@ -155,8 +173,33 @@ def _decode_file(
             partial.append(prediction)
             tick(len(partial.records), len(rows), "")
     by_id = {prediction.row_id: prediction for prediction in partial.records}
-    partial.finish((by_id[row.id] for row in rows), key=key, protocol_id=protocol.id,
-                   environment=environment().model_dump(mode="json"))  # fmt: skip
+    partial.finish((by_id[row.id] for row in rows), key=key, protocol_id=protocol.id, environment=here)
+
+
+@contextmanager
+def _clock(folder: Path) -> Iterator[Callable[[], float]]:
+    """Seconds spent in a cell, those of interrupted sessions included: noted every few seconds by a thread."""
+    path = folder / "elapsed.json"
+    before = float(store.read_json(path)["seconds"]) if path.exists() else 0.0
+    start = time.monotonic()
+    stop = threading.Event()
+
+    def elapsed() -> float:
+        return before + time.monotonic() - start
+
+    def note() -> None:
+        while not stop.wait(CLOCK_EVERY_SECONDS):
+            with contextlib.suppress(InputError):  # a full disk is reported by the work itself
+                store.write_json(path, {"seconds": round(elapsed(), 1)})
+
+    thread = threading.Thread(target=note, daemon=True)
+    thread.start()
+    try:
+        yield elapsed
+    finally:
+        stop.set()
+        thread.join()
+        path.unlink(missing_ok=True) if sys.exc_info()[0] is None else None
 
 
 def _load(candidate: Candidate, weights: Path | None, config: Config) -> Any:
@@ -164,8 +207,6 @@ def _load(candidate: Candidate, weights: Path | None, config: Config) -> Any:
 
     if weights is None:
         return load_base(candidate, seed=config.run.seed, dtype=config.decoding.dtype)
-    if not weights.exists():
-        raise CandidateError("has no trained weights", where=candidate.name, code="not-trained")
     return load_checkpoint(candidate, weights, dtype=config.decoding.dtype)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from emoloom import store
 from emoloom.errors import InputError
@@ -35,16 +35,16 @@ class PlannedCandidate(Record):
 
 
 class Plan(Record):
-    """All parts, in the order of the config."""
+    """All parts, by candidate."""
 
-    version: int = 1
+    version: Literal[1] = 1
     candidates: dict[str, PlannedCandidate]
 
 
 def parse_budget(text: str) -> Budget:
     """`"60000 tokens"`, `"90s"`, `"25m"` or `"1.5h"` as a budget."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(tokens|s|m|h)\s*", text)
-    if not match or float(match[1]) <= 0:
+    if not match or float(match[1]) < (1 if match[2] == "tokens" else 1e-3):
         raise InputError(f"'{text}' is no budget", where="training.budget", next_step="e.g. '60000 tokens' or '25m'")
     if match[2] == "tokens":
         return Budget(int(float(match[1])), None)
@@ -53,12 +53,7 @@ def parse_budget(text: str) -> Budget:
 
 def read_plan(path: Path) -> Plan:
     """The stored plan, or an empty one."""
-    if not path.exists():
-        return Plan(candidates={})
-    try:
-        return Plan.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("is damaged", where=str(path), next_step="remove it and run again") from error
+    return store.read_record(path, Plan) if path.exists() else Plan(candidates={})
 
 
 def write_plan(path: Path, plan: Plan) -> None:

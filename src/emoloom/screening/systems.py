@@ -9,6 +9,7 @@ from emoloom import __version__, store
 from emoloom.affect.lexicon import load_lexicon
 from emoloom.affect.weak_vad import fit_weak_vad, label_table
 from emoloom.config import Config
+from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
 from emoloom.records import Example, Prediction, SystemKind, TrainingRow, Vad
 from emoloom.scoring.floors import LEXICON, LINEAR, MAJORITY, lexicon_floor, linear_floor, majority_floor
@@ -19,7 +20,11 @@ from emoloom.store import TRAINED, UNTRAINED, RunFolder
 def candidate_systems(
     run: RunFolder, config: Config, failures: Mapping[str, str], corpora: Sequence[str]
 ) -> list[System]:
-    """Every candidate, trained and (where decoded) untrained."""
+    """Every candidate, trained and (where decoded) untrained.
+
+    Raises:
+        InputError: predictions are missing, or were made from other weights or rows than the run now has.
+    """
     systems = []
     for name in config.candidates.names:
         control = parse_name(name).control
@@ -28,20 +33,29 @@ def candidate_systems(
         if name in failures:
             systems.append(System(name, kind, {}, base=base, failure=failures[name]))
             continue
-        size = store.read_json(run.training(name) / store.STAGE_FILE)["n_parameters"]
-        systems.append(_decoded(run, name, name, TRAINED, kind, corpora, base=base, n_parameters=size))
+        training = store.read_json(run.training(name) / store.STAGE_FILE)
+        size, weights = training["n_parameters"], training["weights"]
+        systems.append(_decoded(run, name, name, TRAINED, kind, corpora, weights, base=base, n_parameters=size))
         if (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists():
-            systems.append(_decoded(run, name, f"untrained {name}", UNTRAINED, "untrained", corpora, n_parameters=size))
+            shown = f"untrained {name}"
+            systems.append(_decoded(run, name, shown, UNTRAINED, "untrained", corpora, None, n_parameters=size))
     return systems
 
 
 def _decoded(
-    run: RunFolder, candidate: str, shown: str, state: str, kind: SystemKind, corpora: Sequence[str], *,
-    base: str = "", n_parameters: int,
+    run: RunFolder, candidate: str, shown: str, state: str, kind: SystemKind, corpora: Sequence[str],
+    weights: str | None, *, base: str = "", n_parameters: int,
 ) -> System:  # fmt: skip
     folder = run.predictions(candidate, state)
     stage = store.read_json(folder / store.STAGE_FILE)
-    predictions = {name: store.read_records(folder / f"{run.slug(name)}.jsonl", Prediction) for name in corpora}
+    rows = {run.slug(name): store.file_digest(run.evaluation_rows(name)) for name in corpora}
+    if stage["inputs"]["rows"] != rows or (weights and stage["inputs"]["weights"] != weights):
+        raise InputError(
+            "was made from other weights or rows", where=str(folder), next_step=f"run: emoloom decode {run.root}"
+        )
+    predictions = {
+        name: store.read_records(run.predictions_file(candidate, state, name), Prediction) for name in corpora
+    }
     return System(
         shown, kind, predictions, protocol_id=stage["protocol_id"], protocol=stage["protocol"], base=base,
         n_parameters=n_parameters,
@@ -50,19 +64,23 @@ def _decoded(
 
 def floor_systems(
     run: RunFolder, config: Config, training: Sequence[TrainingRow], evaluation: Mapping[str, Sequence[Example]],
-    constants: Mapping[str, Vad], majorities: Mapping[str, Sequence[str]],
+    constants: Mapping[str, Vad], majorities: Mapping[str, Sequence[str]], lexicon_id: str,
 ) -> list[System]:  # fmt: skip
     """The floors' predictions, read back, or made and kept.
 
     Majority and constant come from the evaluated corpus' own training split, which is the hardest version of both;
     the linear floor sees every training row that a candidate may draw.
     """
-    lexicon = load_lexicon(config.data.lexicon)
-    key = store.digest_of([lexicon.identity, store.file_digest(run.training_rows), __version__,
-                           {name: store.file_digest(run.evaluation_rows(name)) for name in evaluation}])  # fmt: skip
-    left = [name for name in evaluation if not store.stage_done(run.floors(name), key)]
+    shared = [lexicon_id, store.file_digest(run.training_rows), __version__]
+    keys = {
+        name: store.digest_of(
+            [*shared, store.file_digest(run.evaluation_rows(name)), constants[name].as_tuple(), list(majorities[name])]
+        )
+        for name in evaluation
+    }
+    left = [name for name in evaluation if not store.stage_done(run.floors(name), keys[name])]
     if left:
-        weak = fit_weak_vad(lexicon, [row.text for row in training], "negation")
+        weak = fit_weak_vad(load_lexicon(config.data.lexicon), [row.text for row in training], "negation")
         linear = linear_floor(training)
         for name in left:
             floors = (
@@ -73,7 +91,7 @@ def floor_systems(
             for floor in floors:
                 path = run.floors(name) / f"{floor.name}.jsonl"
                 store.write_records(path, floor.predict(evaluation[name]), kind="predictions", system=floor.name)
-            store.finish_stage(run.floors(name), key)
+            store.finish_stage(run.floors(name), keys[name])
     return [
         System(
             floor, "floor", {n: store.read_records(run.floors(n) / f"{floor}.jsonl", Prediction) for n in evaluation}
@@ -85,7 +103,7 @@ def floor_systems(
 def environments(run: RunFolder, config: Config) -> dict[str, dict[str, object]]:
     """Where each candidate's predictions were made."""
     folders = {name: run.predictions(name, TRAINED) / store.STAGE_FILE for name in config.candidates.names}
-    return {name: store.read_json(path)["environment"] for name, path in folders.items() if path.exists()}
+    return {name: store.read_json(path)["environments"][0] for name, path in folders.items() if path.exists()}
 
 
 def learning_curves(run: RunFolder, config: Config) -> dict[str, list[tuple[float, float]]]:

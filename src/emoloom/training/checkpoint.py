@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,27 @@ def save(folder: Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], s
     store.remove_folder(target)
     for name, group in tensors.items():
         contiguous = {key: value.detach().contiguous() for key, value in group.items()}
-        store.write_whole(unfinished / f"{name}.safetensors", partial(save_file, contiguous))
+        write_tensors(unfinished / f"{name}.safetensors", contiguous)
     store.write_json(unfinished / STATE, state)
     store.finish_stage(unfinished, key=str(step))
-    unfinished.rename(target)
-    store.sync(folder)
+    with store.writing(target):
+        unfinished.rename(target)
+        store.sync(folder)
     for older in list_steps(folder)[:-1]:
         store.remove_folder(older)
     return target
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write one safetensors file whole."""
+
+    def fill(place: Path) -> None:
+        try:
+            save_file(tensors, place)
+        except SafetensorError as error:  # the library wraps a full disk in an error of its own
+            raise OSError(str(error)) from error
+
+    store.write_whole(path, fill)
 
 
 def list_steps(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from emoloom.config import TrainingSettings
 from emoloom.errors import CandidateError
 from emoloom.models.codec import Codec
 from emoloom.models.loading import load_weights
+from emoloom.progress import Tick
 from emoloom.records import TrainingRow
 from emoloom.training import checkpoint
 from emoloom.training.batches import Batch, batches_of_window, encode_row
@@ -24,7 +25,8 @@ from emoloom.training.mixture import Mixture
 
 WEIGHTS = "average.safetensors"
 BETAS = (0.9, 0.95)
-Tick = Callable[[int, int, str], None]
+OPTIMISER_PARTS = ("step", "exp_avg", "exp_avg_sq")
+"""AdamW's state of a parameter, by the names that torch gives it."""
 
 
 class Source(NamedTuple):
@@ -76,7 +78,7 @@ def train(
         Path of the averaged weights.
 
     Raises:
-        CandidateError: the loss is not finite, or memory ran out.
+        CandidateError: the loss is not finite.
     """
     optimiser = _optimiser(model, settings)
     average = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -148,13 +150,10 @@ def _step(
     rate = settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
     for group in optimiser.param_groups:
         group["lr"] = rate
-    try:
-        with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=dtype == "bf16"):
-            loss_sum, count = language_model_loss(model, batch)
-        torch.autograd.backward(loss_sum / count)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm, foreach=True)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise CandidateError("memory ran out in training", code="out-of-memory") from error
+    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=dtype == "bf16"):
+        loss_sum, count = language_model_loss(model, batch)
+    torch.autograd.backward(loss_sum / count)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm, foreach=True)
     loss = float(loss_sum.detach())
     if not math.isfinite(loss) or not math.isfinite(float(norm)):
         raise CandidateError(f"the loss is not finite at step {step}", code="nan-loss")
@@ -178,23 +177,22 @@ def _update_average(average: dict[str, torch.Tensor], model: Any, step: int, dec
 
 
 def _log(folder: Path, entry: dict[str, float]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / store.TRAINING_LOG).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry) + "\n")
+    with store.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / store.TRAINING_LOG).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry) + "\n")
 
 
 def _save(
     folder: Path, model: Any, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor], progress: Progress
 ) -> None:
     names = {parameter: name for name, parameter in model.named_parameters()}
-    first, second, steps = {}, {}, 0
-    for parameter, state in optimiser.state.items():
-        first[names[parameter]], second[names[parameter]] = state["exp_avg"], state["exp_avg_sq"]
-        steps = int(state["step"])
-    weights = dict(model.named_parameters())
-    store.sync(folder / store.TRAINING_LOG)
-    tensors = {"weights": weights, "average": average, "first_moment": first, "second_moment": second}
-    checkpoint.save(folder, progress.step, tensors, {**progress._asdict(), "optimiser_steps": steps})
+    tensors: dict[str, dict[str, torch.Tensor]] = {"weights": dict(model.named_parameters()), "average": average}
+    for part in OPTIMISER_PARTS:
+        tensors[part] = {names[parameter]: state[part] for parameter, state in optimiser.state.items()}
+    with store.writing(folder / store.TRAINING_LOG):
+        store.sync(folder / store.TRAINING_LOG)
+    checkpoint.save(folder, progress.step, tensors, progress._asdict())
 
 
 def _resume(
@@ -206,15 +204,11 @@ def _resume(
         (folder / store.TRAINING_LOG).unlink(missing_ok=True)
         return Progress(0, 0, 0, list(mixture.given), 0)
     tensors, state = checkpoint.load(newest)
-    steps = state.pop("optimiser_steps")
     load_weights(model, tensors["weights"])
     for name, parameter in model.named_parameters():
         average[name].copy_(tensors["average"][name])
-        optimiser.state[parameter] = {
-            "step": torch.tensor(float(steps)),
-            "exp_avg": tensors["first_moment"][name],
-            "exp_avg_sq": tensors["second_moment"][name],
-        }
+        if name in tensors["step"]:
+            optimiser.state[parameter] = {part: tensors[part][name] for part in OPTIMISER_PARTS}
     progress = Progress(**state)
     mixture.restore(progress.windows, progress.given)
     lines = (folder / store.TRAINING_LOG).read_text(encoding="utf-8").splitlines()[: progress.step]
@@ -224,8 +218,6 @@ def _resume(
 
 def _finish(folder: Path, average: dict[str, torch.Tensor]) -> Path:
     """Write the averaged weights. Checkpoints stay until the caller has marked the stage as done."""
-    from safetensors.torch import save_file
-
     path = folder / WEIGHTS
-    store.write_whole(path, lambda place: save_file({k: v.contiguous() for k, v in average.items()}, place))
+    checkpoint.write_tensors(path, {name: tensor.contiguous() for name, tensor in average.items()})
     return path

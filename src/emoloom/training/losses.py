@@ -23,6 +23,6 @@ def language_model_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, int]:
     Returns:
         The sum of -log p over the target ids (fp32 scalar, nats), and their number.
     """
-    hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    hidden = model.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
     logits = model.get_output_embeddings()(hidden[batch.predictor[:, 0], batch.predictor[:, 1]])
     return functional.cross_entropy(logits.float(), batch.target, reduction="sum"), len(batch.target)

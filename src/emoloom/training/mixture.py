@@ -48,12 +48,8 @@ class Mixture:
         self.windows += 1
         return [self._next(int(source)) for source in sources]
 
-    def state(self) -> dict[str, object]:
-        """What `restore` needs, as JSON."""
-        return {"windows": self.windows, "given": list(self.given)}
-
     def restore(self, windows: int, given: Sequence[int]) -> None:
-        """Go to a state that `state` reported."""
+        """Go to where `windows` windows were drawn and each source had given that many rows."""
         self.windows = windows
         self.given = list(given)
 

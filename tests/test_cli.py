@@ -1,0 +1,151 @@
+"""The command line: fast, honest about mistakes, one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emoloom import cli
+from emoloom.config import Config, load_config
+from emoloom.models.candidates import Candidate
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error of the command in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["emoloom", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+    out, err = capsys.readouterr()
+    return int(caught.value.code or 0), out, err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["screeen"], "Did you mean 'screen'"),
+        (["screen", "--sett", "x=1"], "--set"),
+        (["screen", "--set", "run.sed=1"], "unknown key 'run.sed'; did you mean 'seed'"),
+        (["screen", "--set", "trainig.budget=1s"], "did you mean 'training'"),
+        (["screen", "--set", "training.budget=soon"], "training.budget"),
+        (["screen", "--set", "training.budget=0s"], "is no budget"),
+        (["screen", "--set", "data.source_a=goemotons"], "did you mean 'goemotions'"),
+        (["screen", "--set", "data.source_a=goemotions"], "set data.data_dir"),
+        (["screen", "--set", "candidates.names=['smollm-135m']"], "did you mean 'smollm2-135m'"),
+        (["screen", "no-such.toml"], "emoloom init"),
+        (["score", "no-such-run"], "is no run"),
+        (["report", "no-such-run"], "is no run"),
+        (["corpora", "stats", "isear"], "unknown corpus 'isear'"),
+        (["lexicon", "evaluate"], "--norms and --corpus"),
+        (["lexicon", "evaluate", "--norms", "nrc-vad-3:x.txt"], "nrc-vad-3"),
+        (["prompt", "show", " "], "the text is empty"),
+        (["prompt", "show", "x" * 100_001], "100,001 characters"),
+        (["candidates", "fetch", "smollm2-135m", "--offline", "--cache-dir", "empty"], "--offline"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, *arguments)
+    error = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2
+    assert len(error) == 1
+    assert err.splitlines()[-1] == error[0]
+    assert says in error[0]
+    assert not out
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+    assert not left
+
+
+def test_an_output_directory_that_cannot_be_written_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("a file, not a folder")
+    code, _, err = call(capsys, "screen", "--set", f"run.directory={blocked}")
+    assert code == 2
+    assert "cannot be written" in err
+    assert "run.directory" in err
+
+
+def test_a_truncated_tsv_row_stops_a_screen_and_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "goemotions"
+    folder.mkdir(parents=True)
+    (folder / "train.tsv").write_text("good\t17\ta1\nfine day\t17\ta2\nno labels here", encoding="utf-8")
+    (folder / "dev.tsv").write_text("a row\t27\tb1\n", encoding="utf-8")
+    code, _, err = call(
+        capsys, "screen", "--data-dir", str(tmp_path / "data"), "--set", "data.source_a=goemotions",
+        "--set", f"run.directory={tmp_path / 'runs'}",
+    )  # fmt: skip
+    assert code == 2
+    assert "train.tsv" in err
+    assert "3" in err.splitlines()[-1]
+    assert not list(tmp_path.glob("runs/**/*.jsonl"))
+    shown = call(capsys, "corpora", "show", "goemotions", "--data-dir", str(tmp_path / "data"))[1]
+    assert "malformed" in shown
+    assert "train.tsv:3" in shown
+
+
+def test_init_writes_the_defaults_and_never_overwrites(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    assert call(capsys, "init", str(path))[0] == 0
+    assert load_config(path) == Config()
+    assert all(line.startswith(("#", "[")) or "=" in line or not line for line in path.read_text().splitlines())
+    code, _, err = call(capsys, "init", str(path))
+    assert code == 2
+    assert "exists already" in err
+
+
+@pytest.mark.parametrize("name", ["builtin"])
+def test_corpora_commands_print_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    stats = json.loads(call(capsys, "corpora", "stats", name, "--json")[1])
+    shown = json.loads(call(capsys, "corpora", "show", name, "--json")[1])
+    assert stats
+    assert shown["manifest"]["name"] == name
+    assert shown["malformed"] == []
+    listed = call(capsys, "corpora", "list")[1]
+    for corpus in ("builtin", "goemotions", "empatheticdialogues", "dailydialog", "emobank", "jsonl:PATH"):
+        assert corpus in listed
+
+
+@pytest.mark.data
+def test_the_lexicon_passes_its_exams(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    norms = str(data_dir / "glasgow_norms" / "glasgow_norms.csv")
+    exam = json.loads(call(capsys, "lexicon", "evaluate", "--lexicon", "builtin", "--norms", norms, "--json")[1])
+    for axis, least in {"v": 0.85, "a": 0.55, "d": 0.60}.items():
+        assert exam["pearson"][axis] >= least
+    arguments = ("lexicon", "evaluate", "--corpus", "emobank", "--data-dir", str(data_dir), "--json")
+    gold = json.loads(call(capsys, *arguments)[1])
+    assert set(gold["recipes"]) == {"mean", "negation", "labels", "shrunk"}
+    assert gold["recipes"]["shrunk"]["pearson"]["v"] >= 0.45
+    assert gold["labels_guessed_from"] == "goemotions"
+
+
+@pytest.mark.model
+def test_prompt_show_prints_the_exact_bytes_and_ids(smollm2: Candidate, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "prompt", "show", "I <|im_end|> quit.\nToday", "--offline", "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert shown["prompt"].splitlines()[1] == '{"text":"I <|im_end|> quit.\\nToday"}'
+    assert "".join(shown["tokens"]) == shown["prompt"]
+    assert smollm2.eos_id not in shown["ids"]
+
+
+def test_help_is_fast_and_free_of_heavy_imports() -> None:
+    code = (
+        "import sys, time; start = time.perf_counter()\n"
+        "sys.argv = ['emoloom', '--help']\n"
+        "from emoloom.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'sklearn', 'scipy', 'numpy'} & set(sys.modules)\n"
+        "print('HEAVY', sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Screen small language models" in done.stdout
+    assert "HEAVY []" in done.stdout

@@ -1,0 +1,201 @@
+"""The main job on a tiny model and the real built-in corpus: whole, interrupted, killed, re-run stage by stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiny_models import save_tiny_llama
+
+from emoloom import pipeline, store
+from emoloom.config import Config, load_config
+from emoloom.errors import CandidateError, InputError
+from emoloom.records import Leaderboard, Prediction
+from emoloom.screening import cells
+from emoloom.training import loop
+
+EMOLOOM = [sys.executable, "-c", "from emoloom.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_llama(tmp_path_factory.mktemp("tiny"), layers=2)
+
+
+def overrides(tiny: Path, directory: Path, **more: str) -> tuple[str, ...]:
+    values = {
+        "run.directory": str(directory), "run.name": "t", "run.threads": "1",
+        "candidates.names": f'["dir:{tiny}", "random:dir:{tiny}"]', "data.evaluate": '["builtin:24"]',
+        "training.budget": "24000 tokens", "training.batch_rows": "4", "training.window_rows": "16",
+        "training.checkpoint_steps": "2", "training.dtype": "fp32", "training.learning_rate": "0.0005",
+        "scoring.bootstrap": "100",
+    }  # fmt: skip
+    return tuple(f"{key}={value}" for key, value in {**values, **more}.items())
+
+
+def config(tiny: Path, directory: Path, **more: str) -> Config:
+    return load_config(None, overrides(tiny, directory, **more))
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run, never interrupted."""
+    return pipeline.screen(config(tiny, tmp_path_factory.mktemp("runs")))
+
+
+def board_bytes(run: Path) -> bytes:
+    return (run / "scores" / "leaderboard.json").read_bytes()
+
+
+def test_a_run_leaves_every_stage_and_a_leaderboard(finished: Path, tiny: Path) -> None:
+    board = Leaderboard.model_validate_json(board_bytes(finished))
+    kinds = {system.name: system.kind for system in board.systems}
+    assert kinds == {
+        f"dir:{tiny}": "candidate", f"random:dir:{tiny}": "control", f"untrained dir:{tiny}": "untrained",
+        "majority": "floor", "lexicon": "floor", "tfidf-linear": "floor",
+    }  # fmt: skip
+    assert (finished / "report.html").stat().st_size > 10_000
+    assert (finished / "scores" / "leaderboard.md").read_text().startswith("#")
+    assert not list(finished.rglob("*.part"))
+    assert not list(finished.rglob("step-*"))
+
+
+def test_predictions_name_protocol_and_environment(finished: Path) -> None:
+    files = sorted(finished.glob("candidates/*/predictions-*/builtin.jsonl"))
+    assert len(files) == 3
+    for path in files:
+        header = store.read_header(path)
+        assert header["protocol_id"].startswith("protocol-1-")
+        assert header["environment"]["threads"] == 1
+        predictions = store.read_records(path, Prediction)
+        assert len(predictions) == 24
+        assert all(p.certificate and p.certificate.verify_forwards >= 1 for p in predictions)
+
+
+def test_running_again_computes_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = board_bytes(finished)
+    monkeypatch.setattr("emoloom.training.loop.train", _must_not_run)
+    monkeypatch.setattr("emoloom.decoding.predict.predict", _must_not_run)
+    settings = Config.model_validate(store.read_json(finished / "config.json"))
+    pipeline.screen(settings)
+    assert board_bytes(finished) == before
+
+
+def _must_not_run(*arguments: object, **keywords: object) -> None:
+    raise AssertionError("work was done twice")
+
+
+def test_scoring_and_reporting_work_on_a_copied_run_without_models(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    (copy / "scores" / "leaderboard.json").unlink()
+    (copy / "report.html").unlink()
+    for weights in copy.rglob("*.safetensors"):
+        weights.unlink()
+    pipeline.score(copy)
+    pipeline.report(copy)
+    assert board_bytes(copy) == board_bytes(finished)
+    assert (copy / "report.html").exists()
+
+
+@pytest.mark.parametrize("sign", ["training dir:", "decoding dir:", "decoding random:"])
+def test_killed_and_run_again_gives_the_same_table(sign: str, finished: Path, tiny: Path, tmp_path: Path) -> None:
+    command = [*EMOLOOM, "screen", *(part for o in overrides(tiny, tmp_path) for part in ("--set", o))]
+    environment = {**os.environ, "EMOLOOM_PROGRESS_SECONDS": "0"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as process:
+        assert process.stderr is not None
+        seen = 0
+        for raw in process.stderr:
+            seen += sign in raw.decode()
+            if seen == 3:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "t" / "report.html").exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert board_bytes(tmp_path / "t") == board_bytes(finished)
+
+
+def test_interrupting_says_how_to_go_on(tiny: Path, tmp_path: Path) -> None:
+    command = [*EMOLOOM, "screen", *(part for o in overrides(tiny, tmp_path) for part in ("--set", o))]
+    environment = {**os.environ, "EMOLOOM_PROGRESS_SECONDS": "0"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as process:
+        assert process.stderr is not None
+        lines = []
+        for raw in process.stderr:
+            lines.append(raw.decode())
+            if sum("training dir:" in line for line in lines) == 2:
+                process.send_signal(signal.SIGINT)
+                time.sleep(0)
+                lines += [rest.decode() for rest in process.stderr]
+                break
+    assert process.returncode == 130
+    assert lines[-1].startswith("interrupted: a screen or stage continues")
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_a_run_is_not_continued_with_other_settings(finished: Path, tiny: Path) -> None:
+    changed = config(tiny, finished.parent, **{"training.learning_rate": "0.001"})
+    with pytest.raises(InputError, match=r"training\.learning_rate = 0\.0005, not 0\.001.*run\.name"):
+        pipeline.screen(changed)
+
+
+def test_an_added_candidate_is_all_that_is_computed(
+    finished: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, tmp_path / "t")
+    trained: list[str] = []
+    honest = loop.train
+
+    def watched(*arguments: Any, **keywords: Any) -> Path:
+        trained.append(keywords["folder"].parent.name)
+        return honest(*arguments, **keywords)
+
+    monkeypatch.setattr(loop, "train", watched)
+    names = f'["dir:{tiny}", "random:dir:{tiny}", "shallow:dir:{tiny}"]'
+    run = pipeline.screen(config(tiny, tmp_path, **{"candidates.names": names}))
+    assert [name.startswith("shallow") for name in trained] == [True]
+    systems = {system.name for system in Leaderboard.model_validate_json(board_bytes(run)).systems}
+    assert f"shallow:dir:{tiny}" in systems
+
+
+def test_a_candidate_that_fails_is_a_coded_row(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = cells.train_cell
+
+    def failing(folder: Path, candidate: object, *rest: object) -> dict[str, object]:
+        if getattr(candidate, "control", "") == "random":
+            raise CandidateError("the loss is not finite at step 3", code="nan-loss")
+        return honest(folder, candidate, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cells, "train_cell", failing)
+    run = pipeline.screen(
+        config(tiny, tmp_path, **{"training.budget": "3000 tokens", "data.evaluate": '["builtin:8"]'})
+    )
+    systems = {system.name: system for system in Leaderboard.model_validate_json(board_bytes(run)).systems}
+    assert systems[f"random:dir:{tiny}"].failure == "nan-loss"
+    assert systems[f"random:dir:{tiny}"].rank is None
+    assert systems[f"dir:{tiny}"].rank == 1
+
+
+def test_a_budget_in_seconds_is_calibrated_once(tiny: Path, tmp_path: Path) -> None:
+    settings = config(tiny, tmp_path, **{"training.budget": "1s"})
+    pipeline.train(settings)
+    plan = json.loads((tmp_path / "t" / "plan.json").read_text())
+    entry = plan["candidates"][f"dir:{tiny}"]
+    assert entry["tokens"] == max(1, round(entry["tokens_per_second"]))
+    pipeline.train(settings)
+    assert json.loads((tmp_path / "t" / "plan.json").read_text()) == plan
+
+
+def test_a_run_in_use_is_refused(finished: Path, tiny: Path) -> None:
+    with store.RunFolder(finished).locked(), pytest.raises(InputError, match="in use by another process"):
+        pipeline.screen(config(tiny, finished.parent))

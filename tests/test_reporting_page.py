@@ -1,0 +1,307 @@
+"""The HTML report, read as a browser would read it: elements, policy, data. Drawing needs a browser and is not here."""
+
+import base64
+import hashlib
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from emoloom.errors import InputError
+from emoloom.records import Check, Example, MetricValue, SystemRow, Vad
+from emoloom.reporting import page
+from emoloom.reporting.page import TEMPLATES, render_page
+from emoloom.reporting.view import View, build_view
+from reporting_fake import answer_line, make_leaderboard, make_view, prediction
+
+HOSTILE = (
+    "<script>window.pwned=1</script>",
+    "</script><script>window.pwned=2</script>",
+    "<img src=x onerror=window.pwned=3>",
+    '" onmouseover="window.pwned=4',
+    "\u202egnp.exe\u202c \u2066x",
+    "nul\x00here\x1b[31m",
+    "<!--<script>",
+    "x" * 10_000,
+    "\U0001f469\u200d\U0001f467 \U0001f92f",
+    "{{ 7 * 7 }}{% include 'x' %}",
+    "]]></style><style>*{display:none}",
+    "$\\alpha$ %{x} <b>b</b> &lt;",
+    "line\u2028separator",
+)
+VOID = {"meta", "link", "input", "br", "line", "circle"}
+
+
+class Document(HTMLParser):
+    """Elements with their attributes and text, in order; checks that tags nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.raw: dict[str, list[str]] = {"script": [], "style": []}
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag in self.raw:
+            self.raw[tag].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in self.raw:
+            self.raw[self.open[-1]][-1] += data
+        else:
+            self.text.append(data)
+
+    def every(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def data(self) -> Any:
+        return json.loads(self.raw["script"][0])
+
+
+@pytest.fixture(scope="module")
+def view() -> View:
+    return make_view()
+
+
+@pytest.fixture(scope="module")
+def html(view: View) -> str:
+    return render_page(view)
+
+
+@pytest.fixture(scope="module")
+def document(html: str) -> Document:
+    return Document(html)
+
+
+def hostile_view() -> View:
+    corpus, name = "c</script><i>", "s</script><script>window.pwned=5</script>"
+    rows = [
+        Example(
+            id=f"<b>{number}", corpus=corpus, split="dev", text=text, labels=("joy",), taxonomy="goemotions-28",
+            vad=Vad(v=0.5, a=0.1, d=0.9), vad_kind="weak", tags=(HOSTILE[0],),
+        )
+        for number, text in enumerate(HOSTILE)
+    ]  # fmt: skip
+    line = answer_line(("joy",), Vad(v=0.5, a=0.5, d=0.5))
+    answers = [prediction(row, line if n % 2 else HOSTILE[-1 - n]) for n, row in enumerate(rows)]
+    metric = MetricValue(
+        system=name, corpus=corpus, metric="macro_f1@all", value=0.5, low=0.4, high=0.6, n=13, total=13, note=HOSTILE[1]
+    )
+    odd = metric.model_copy(update={"metric": "<i>odd</i>@all"})
+    leaderboard = make_leaderboard(
+        [metric, odd],
+        run=HOSTILE[0],
+        verdict=" ".join(HOSTILE),
+        ranked_corpus=corpus,
+        systems=(SystemRow(name=name, kind="candidate", rank=1, tie_group=1),),
+        checks=tuple(Check(code="<i>c", status="failed", message=text) for text in HOSTILE),
+    )
+    return build_view(
+        leaderboard, rows={corpus: rows}, predictions={name: {corpus: answers}},
+        manifests=[{"name": text, "licence": text, "notes": [text]} for text in HOSTILE],
+        config={text: {text: text} for text in HOSTILE}, costs={name: {text: text for text in HOSTILE}},
+        environment={text: text for text in HOSTILE}, learning={name: [(1.0, 2.0), (2.0, 1.0)]},
+    )  # fmt: skip
+
+
+def policy_of(document: Document) -> dict[str, str]:
+    content = next(m["content"] for m in document.every("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    return dict(part.split(" ", 1) for part in (content or "").split("; "))
+
+
+def digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def test_the_policy_allows_the_pages_own_code_and_nothing_else(document: Document) -> None:
+    policy = policy_of(document)
+    assert policy["default-src"] == "'none'"
+    assert "unsafe" not in " ".join(policy.values())
+    _data, *scripts = document.raw["script"]
+    assert policy["script-src"].split() == [digest(script) for script in scripts]
+    assert policy["style-src"].split() == [digest(document.raw["style"][0]), digest("")]
+    assert policy["img-src"] == "data:"
+    assert [attributes.get("type") for attributes in document.every("script")] == ["application/json", None, None]
+
+
+def test_the_policy_stands_before_anything_that_it_governs(document: Document) -> None:
+    tags = [tag for tag, _ in document.elements]
+    policy = next(n for n, (_, attributes) in enumerate(document.elements) if "http-equiv" in attributes)
+    assert policy < min(tags.index(tag) for tag in ("style", "script", "link"))
+
+
+@pytest.mark.parametrize("make", [make_view, hostile_view])
+def test_no_element_loads_anything_or_carries_code(make: Any) -> None:
+    document = Document(render_page(make()))
+    assert document.open == []
+    for tag, attributes in document.elements:
+        assert tag not in {"iframe", "object", "embed", "base", "img"}
+        assert not [
+            name for name in attributes if name.startswith("on") or name in {"style", "src", "srcset", "action"}
+        ]
+        assert (attributes.get("href") or "#").startswith(("#", "data:,"))
+
+
+def test_hostile_text_is_shown_as_text() -> None:
+    text = render_page(hostile_view())
+    document = Document(text)
+    shown = "".join(document.text)
+    assert len(document.every("script")) == 3
+    assert len(document.every("style")) == 1
+    for hostile in (HOSTILE[0], HOSTILE[1], HOSTILE[2], HOSTILE[3], HOSTILE[6], HOSTILE[9], HOSTILE[10], HOSTILE[11]):
+        assert hostile in shown
+    assert "\u27e8U+202E\u27e9gnp.exe\u27e8U+202C\u27e9" in shown
+    assert "nul\u27e8U+0000\u27e9here\u27e8U+001B\u27e9[31m" in shown
+    assert HOSTILE[8] in shown
+    assert not re.search("[\x00\x1b\u202a-\u202e\u2066-\u2069]", text.replace(document.raw["script"][1], ""))
+
+
+def test_the_data_of_a_hostile_run_reads_back_as_it_was() -> None:
+    document = Document(render_page(hostile_view()))
+    block = document.raw["script"][0]
+    assert not set("<>&") & set(block)
+    rows = document.data()["rows"]
+    assert rows[0]["text"] == HOSTILE[0]
+    assert rows[1]["text"] == HOSTILE[1]
+    assert rows[7]["text"].endswith("[8,500 more characters]")
+    assert rows[1]["answers"][0]["outcome"] == "exact"
+
+
+def test_names_are_escaped_where_plotly_reads_markup() -> None:
+    figures = Document(render_page(hostile_view())).data()["figures"]
+    for variants in figures.values():
+        assert "<" not in json.dumps(list(variants.values())).replace("<extra>", "").replace("</extra>", "").replace(
+            "<br>", ""
+        )
+    assert "%{y}<br>%{customdata}<extra></extra>" in json.dumps(figures["scores-0"])
+
+
+def test_every_figure_has_data_a_place_and_a_description(document: Document, view: View) -> None:
+    figures = document.data()["figures"]
+    places = {a["data-plot"]: a for tag, a in document.elements if "data-plot" in a}
+    assert set(places) == set(figures)
+    kinds = {key.partition("-")[0] for key in figures}
+    assert kinds == {"scores", "labels", "vad", "failures", "learning"}
+    assert all(place["role"] == "img" and len(place["aria-label"] or "") > 40 for place in places.values())
+    systems = {"smollm2-360m", "smollm2-135m", "gemma-3-270m", "random:smollm2-135m", "untrained smollm2-135m"}
+    scores = figures["scores-0"][""]["data"]
+    assert {name for trace in scores for name in trace["y"] if isinstance(name, str)} == systems
+    lines = [trace for trace in scores if trace["mode"] == "lines"]
+    assert [trace["name"].split()[0] for trace in lines] == ["tfidf-linear", "lexicon", "majority"]
+    assert {len(panels["panels"]) for panels in figures["vad-0"].values()} == {3}
+
+
+def test_intervals_of_the_score_figure_end_where_the_numbers_say(document: Document, view: View) -> None:
+    trace = document.data()["figures"]["scores-0"][""]["data"][0]
+    row = view.corpora[0].rows[0].cell("macro_f1@all")
+    assert row is not None
+    place = trace["y"].index("smollm2-360m")
+    assert trace["x"][place] + trace["error_x"]["array"][place] == pytest.approx(row.high)
+    assert trace["x"][place] - trace["error_x"]["arrayminus"][place] == pytest.approx(row.low)
+
+
+def test_every_colour_of_the_figures_is_in_every_theme(html: str, document: Document) -> None:
+    css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    names = set(re.findall(r'color":"@(\w+)"', document.raw["script"][0]))
+    assert {"ink", "grid", "series0"} <= names
+    for name in names:
+        assert css.count(f"--{name}:") == 3, "light, chosen dark, dark by the system"
+
+
+def test_headings_tables_and_controls_can_be_read_aloud(document: Document) -> None:
+    levels = [int(tag[1]) for tag, _ in document.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert len(document.every("caption")) == len(document.every("table")) >= 6
+    assert all(cell.get("scope") in {"col", "row"} for cell in document.every("th"))
+    ids = [attributes["id"] for _, attributes in document.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = {(a.get("href") or "")[1:] for a in document.every("a")}
+    assert targets <= set(ids)
+    scrolled = [a for tag, a in document.elements if "scroll" in (a.get("class") or "").split()]
+    assert scrolled
+    assert all(a.get("tabindex") == "0" and a.get("aria-label") for a in scrolled)
+    assert document.every("html")[0]["lang"] == "en"
+
+
+def test_the_verdict_comes_before_the_scores_and_the_scores_before_the_figures(html: str, view: View) -> None:
+    body = html[html.index("<main") :]
+    order = [
+        body.index(mark) for mark in ('class="says"', 'id="leaderboard"', 'id="figures"', 'id="rows"', 'id="method"')
+    ]
+    assert order == sorted(order)
+    assert "failed: out-of-memory" in body
+    assert 'class="below"' in body
+
+
+def test_method_names_protocol_data_licence_and_every_check(document: Document, view: View) -> None:
+    shown = "".join(document.text)
+    for text in (
+        view.contract_id,
+        view.protocol_id,
+        view.data_id,
+        "CC0-1.0",
+        "not-applicable",
+        "60000 tokens",
+        "2.13.0",
+    ):
+        assert text in shown
+    assert all(check.message in shown for check in view.checks)
+    assert all(definition.sentence in shown for definition in view.definitions)
+
+
+def test_the_same_view_gives_the_same_bytes(view: View, html: str) -> None:
+    assert render_page(view) == html
+
+
+def test_a_run_without_rows_costs_or_curves_still_has_a_page() -> None:
+    view = make_view(rows={}, predictions={}, manifests=[], config={}, costs={}, environment={}, learning=None)
+    document = Document(render_page(view))
+    assert document.data()["rows"] == []
+    assert 'id="list"' not in "".join(str(attributes) for _, attributes in document.elements)
+    assert {key.partition("-")[0] for key in document.data()["figures"]} == {"scores", "failures"}
+
+
+def test_a_run_in_which_everything_failed_still_has_a_page() -> None:
+    systems = (SystemRow(name="s", kind="candidate", rank=None, tie_group=None, failure="nan-loss"),)
+    leaderboard = make_leaderboard(
+        [], systems=systems, verdict="No candidate could be scored.", smallest_difference=None
+    )
+    text = render_page(make_view(leaderboard=leaderboard, predictions={}, learning={}))
+    assert "No candidate could be scored." in text
+    assert "failed: nan-loss" in text
+
+
+def test_without_the_optional_packages_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, view: View
+) -> None:
+    def absent(package: str) -> None:
+        raise ModuleNotFoundError(package)
+
+    page._plotly.cache_clear()
+    monkeypatch.setattr(page.resources, "files", absent)
+    with pytest.raises(InputError, match=r"needs plotly.*emoloom\[report\]"):
+        render_page(view)
+
+
+def test_plotlys_source_cannot_end_its_script_element() -> None:
+    source = page._plotly()
+    assert "plotly.js" in source[:200]
+    assert not re.search(r"</script|<script|<!--|\r|\x00", source, re.IGNORECASE)

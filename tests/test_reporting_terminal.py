@@ -1,0 +1,120 @@
+"""The leaderboard in a terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from emoloom.records import Check, SystemRow
+from emoloom.reporting.terminal import print_leaderboard
+from emoloom.reporting.view import View, build_view
+from reporting_fake import make_leaderboard, make_rows, make_view
+
+
+def printed(view: View, width: int = 100, *, colour: bool = False) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=colour, color_system="truecolor" if colour else None)
+    print_leaderboard(view, console)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def view() -> View:
+    return make_view()
+
+
+def line_of(text: str, start: str) -> str:
+    table = text[text.index("\nsystem") :]
+    return next(line for line in table.splitlines() if line.startswith(start))
+
+
+def test_a_hundred_columns_hold_every_figure_on_one_line(view: View) -> None:
+    text = printed(view)
+    assert all(len(line) <= 100 for line in text.splitlines())
+    row, cells = line_of(text, "smollm2-360m "), view.corpora[0].rows[0]
+    ranked, parsed = cells.cell("macro_f1@all"), cells.cell("macro_f1@parsed")
+    assert ranked is not None
+    assert parsed is not None
+    assert f"1 A {ranked.text} {ranked.interval} {parsed.text} {parsed.n}/120" in " ".join(row.split())
+
+
+def test_the_verdict_comes_first_and_the_smallest_difference_is_said(view: View) -> None:
+    text = " ".join(printed(view).split())
+    assert text.startswith(view.verdict)
+    assert "below 0.084 cannot be seen" in text
+
+
+def test_floors_stand_below_a_rule(view: View) -> None:
+    lines = printed(view).splitlines()
+    rules = [number for number, line in enumerate(lines) if line and set(line) == {"\u2500"}]
+    majority = next(number for number, line in enumerate(lines) if line.startswith("majority"))
+    gemma = next(number for number, line in enumerate(lines) if line.startswith("gemma"))
+    assert rules[0] < gemma < rules[1] < majority
+    assert "\x1b[2mmajority" in printed(view, colour=True), "floors are dimmed"
+
+
+def test_only_checks_that_failed_are_listed(view: View) -> None:
+    text = printed(view)
+    assert "2 passed, 2 failed, 1 skipped" in text
+    assert "failed below-linear-floor: gemma-3-270m" in text
+    assert "train-eval-leak" not in text
+
+
+def test_a_failed_candidate_keeps_its_line(view: View) -> None:
+    assert "hub:org/huge@1f0c9d" in printed(view)
+    assert "failed: out-of-memory" in " ".join(printed(view).split())
+
+
+@pytest.mark.parametrize("width", [1, 5])
+def test_an_absurd_width_does_not_crash(view: View, width: int) -> None:
+    assert "Checks" in "".join(printed(view, width).split())
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 95])
+def test_narrow_consoles_are_not_overrun_and_what_is_left_out_is_named(view: View, width: int) -> None:
+    text = printed(view, width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "Leftoutatthiswidth:@parsedn/N" in "".join(text.split())
+
+
+@pytest.mark.parametrize("width", [96, 100, 300])
+def test_wide_consoles_leave_nothing_out(view: View, width: int) -> None:
+    assert "Left out" not in printed(view, width)
+
+
+def test_sixty_columns_keep_rank_score_and_skill(view: View) -> None:
+    row = view.corpora[0].rows[1]
+    ranked, skill = row.cell("macro_f1@all"), row.cell("written:skill@all")
+    assert ranked is not None
+    assert skill is not None
+    assert skill.value is not None
+    found = " ".join(line_of(printed(view, 60), "smollm2-135m ").split())
+    assert found == f"smollm2-135m 2 A {ranked.text} {ranked.interval} {skill.value:.2f}"
+
+
+def test_parse_rates_say_100_only_where_every_row_parsed(view: View) -> None:
+    assert "100/100" in line_of(printed(view), "tfidf-linear")
+    assert "100" not in line_of(printed(view), "smollm2-135m").split("115/120")[1].split()[0]
+
+
+def test_names_and_messages_are_neither_markup_nor_control_sequences() -> None:
+    name = "[red]x[/red]\x1b[2J"
+    leaderboard = make_leaderboard(
+        [],
+        verdict="[bold]won[/bold] [/]\x1b]0;title\x07",
+        systems=(SystemRow(name=name, kind="candidate", rank=None, tie_group=None, failure="[/]"),),
+        checks=(Check(code="c", status="failed", message="[link=http://x]m"),),
+    )
+    rows = {"builtin": make_rows("builtin", 3)}
+    view = build_view(leaderboard, rows=rows, predictions={}, manifests=[], config={}, costs={}, environment={})
+    text = printed(view, 120)
+    assert "[bold]won[/bold] [/]" in text
+    assert "[red]x[/red]" in text
+    assert "[link=http://x]m" in text
+    assert "\x1b" not in text
+
+
+def test_an_empty_leaderboard_prints_its_verdict() -> None:
+    leaderboard = make_leaderboard([], systems=(), checks=(), verdict="Nothing was scored.", smallest_difference=None)
+    view = build_view(leaderboard, rows={}, predictions={}, manifests=[], config={}, costs={}, environment={})
+    assert printed(view).strip() == "Nothing was scored."

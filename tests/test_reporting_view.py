@@ -1,0 +1,209 @@
+"""The view: what a report shows, before any markup."""
+
+import pytest
+
+from emoloom.records import Example, MetricValue, SystemRow, Vad
+from emoloom.reporting.plaintext import MAX_SHOWN_CHARS, one_line, shown, visible
+from emoloom.reporting.sample import MAX_SAMPLE_ROWS, sample_rows
+from emoloom.reporting.view import MAX_CURVE_POINTS, View, build_view
+from reporting_fake import (
+    MEAN,
+    answer_line,
+    make_inputs,
+    make_leaderboard,
+    make_predictions,
+    make_rows,
+    make_view,
+    prediction,
+)
+
+
+@pytest.fixture(scope="module")
+def view() -> View:
+    return make_view()
+
+
+def value(metric: str, number: float | None, **more: object) -> MetricValue:
+    fields = {"system": "s", "corpus": "c", "low": None, "high": None, "n": 4, "total": 4}
+    return MetricValue(metric=metric, value=number, **(fields | more))
+
+
+def bare_view(*metrics: MetricValue, **changes: object) -> View:
+    changes.setdefault("systems", (SystemRow(name="s", kind="candidate", rank=1, tie_group=1),))
+    leaderboard = make_leaderboard(list(metrics), ranked_corpus="c", checks=(), **changes)
+    return build_view(leaderboard, rows={}, predictions={}, manifests=[], config={}, costs={}, environment={})
+
+
+def test_the_ranked_corpus_comes_first_and_carries_all_its_columns(view: View) -> None:
+    assert [corpus.name for corpus in view.corpora] == ["builtin", "emobank"]
+    assert [corpus.ranked for corpus in view.corpora] == [True, False]
+    builtin = view.corpora[0]
+    assert builtin.columns[0].metric == "macro_f1@all"
+    assert all(len(row.cells) == len(builtin.columns) for row in builtin.rows)
+    assert all(row.cell(c.metric) is not None for row in builtin.rows for c in builtin.columns)
+
+
+def test_floors_and_untrained_systems_stand_below_every_other(view: View) -> None:
+    below = [row.system.below_the_rule for row in view.corpora[0].rows]
+    assert below == sorted(below)
+    assert {row.system.kind for row in view.corpora[0].rows if row.system.below_the_rule} == {"floor", "untrained"}
+
+
+def test_tie_groups_are_letters_and_know_whether_they_are_shared(view: View) -> None:
+    found = {system.name: (system.rank, system.group, system.shared) for system in view.systems}
+    assert found["smollm2-360m"] == (1, "A", True)
+    assert found["smollm2-135m"] == (2, "A", True)
+    assert found["gemma-3-270m"] == (3, "B", False)
+    assert found["tfidf-linear"] == (None, "", False)
+
+
+def test_cells_keep_the_numbers_behind_the_strings() -> None:
+    low = bare_view(value("macro_f1@all", 0.31249, low=0.2844, high=0.3406)).corpora[0].rows[0].cells[0]
+    assert (low.text, low.interval, low.value) == ("0.312", "[0.284, 0.341]", 0.31249)
+    negative = bare_view(value("gold:skill@all", -0.0001, low=-0.25, high=0.1)).corpora[0].rows[0].cells[0]
+    assert (negative.text, negative.interval) == ("0.000", "[\u22120.250, 0.100]")
+
+
+def test_an_undefined_number_is_a_dash_with_its_reason_and_an_absent_one_says_so() -> None:
+    systems = tuple(SystemRow(name=name, kind="candidate", rank=None, tie_group=None) for name in "st")
+    corpus = bare_view(value("gold:skill@all", None, note="undefined: fewer than 3 rows"), systems=systems).corpora[0]
+    undefined, absent = (row.cells[0] for row in corpus.rows)
+    assert (undefined.text, undefined.note) == ("\u2013", "undefined: fewer than 3 rows")
+    assert (absent.text, absent.note) == ("\u2013", "not measured")
+    assert corpus.notes == ("gold skill @all: undefined: fewer than 3 rows",)
+
+
+def test_gold_and_weak_vad_never_share_a_column() -> None:
+    corpus = bare_view(value("weak:1-rmse@all", 0.9), value("gold:1-rmse@all", 0.8)).corpora[0]
+    assert [(c.metric, c.title) for c in corpus.columns] == [
+        ("gold:1-rmse@all", "gold 1-RMSE @all"),
+        ("weak:1-rmse@all", "weak 1-RMSE @all"),
+    ]
+    assert "lexicon" in corpus.columns[1].sentence
+    assert "lexicon" not in corpus.columns[0].sentence
+
+
+def test_every_shown_metric_of_the_scoring_is_defined(view: View) -> None:
+    unknown = [d.metric for d in view.definitions if "See the project's page" in d.sentence]
+    assert unknown == []
+
+
+def test_an_unknown_metric_is_shown_under_its_own_name() -> None:
+    corpus = bare_view(value("brier@all", 0.25)).corpora[0]
+    assert (corpus.columns[0].title, corpus.rows[0].cells[0].text) == ("brier@all", "0.250")
+
+
+def test_a_note_that_holds_for_all_is_said_once() -> None:
+    systems = tuple(SystemRow(name=name, kind="candidate", rank=None, tie_group=None) for name in "st")
+    metrics = [value("macro_f1@all", 0.5, system=name, note="without support: grief") for name in "st"]
+    metrics += [value("macro_f1@parsed", 0.5, system=name, note="without support: grief") for name in "st"]
+    assert bare_view(*metrics, systems=systems).corpora[0].notes == ("macro-F1 @all: without support: grief",)
+
+
+def test_label_f1_is_computed_where_the_leaderboard_lacks_it() -> None:
+    inputs = make_inputs()
+    listed = make_view()
+    stripped = [m for m in inputs["leaderboard"].metrics if not m.metric.startswith("f1:")]
+    computed = make_view(leaderboard=make_leaderboard(stripped))
+    pairs = list(zip(listed.corpora[0].label_rows, computed.corpora[0].label_rows, strict=True))
+    assert len(pairs) == 8
+    for left, right in pairs:
+        assert (left.label, [cell.value for cell in left.cells]) == (right.label, [cell.value for cell in right.cells])
+    assert listed.corpora[0].label_systems == computed.corpora[0].label_systems
+    assert listed.corpora[1].label_rows == ()
+
+
+def test_failure_codes_are_counted_from_either_source() -> None:
+    inputs = make_inputs()
+    stripped = [m for m in inputs["leaderboard"].metrics if not m.metric.startswith("failed_")]
+    listed, counted = make_view().corpora[0], make_view(leaderboard=make_leaderboard(stripped)).corpora[0]
+    assert listed.failures
+    assert listed.failures == counted.failures
+    assert {row.code for row in listed.failures} >= {"extra-text", "no-json"}
+    assert all(0 < row.count <= row.total == 120 for row in listed.failures)
+
+
+def test_the_sample_is_small_fixed_and_in_the_order_of_the_corpus() -> None:
+    rows = make_rows("builtin", MAX_SAMPLE_ROWS + 200)
+    predictions = {"smollm2-360m": make_predictions("smollm2-360m", rows)}
+    sample = sample_rows(rows, predictions, ["smollm2-360m"])
+    ids = [row.id for row in sample]
+    assert len(ids) == MAX_SAMPLE_ROWS
+    assert ids == sorted(ids)
+    turned = sample_rows(rows[::-1], predictions, ["smollm2-360m"])
+    assert {row.id for row in turned} == set(ids)
+    assert any(int(row_id[-3:]) > MAX_SAMPLE_ROWS for row_id in ids), "the sample is not the corpus' head"
+
+
+@pytest.mark.parametrize(
+    ("taxonomy", "gold", "said", "outcome", "hits", "wrong", "missed"),
+    [
+        ("goemotions-28", ("joy",), ("joy",), "exact", ("joy",), (), ()),
+        ("goemotions-28", ("joy", "love"), ("joy", "fear"), "partly", ("joy",), ("fear",), ("love",)),
+        ("goemotions-28", ("joy",), ("fear",), "missed", (), ("fear",), ("joy",)),
+        ("ekman-7", ("anger",), ("annoyance",), "exact", ("annoyance",), (), ()),
+        ("ekman-7", ("joy",), ("annoyance",), "missed", (), ("annoyance",), ("joy",)),
+        ("", (), ("joy",), "unlabelled", (), ("joy",), ()),
+    ],
+)
+def test_answers_are_judged_in_the_taxonomy_that_scores(taxonomy, gold, said, outcome, hits, wrong, missed) -> None:
+    row = Example(id="1", corpus="c", split="dev", text="x", labels=gold, taxonomy=taxonomy)
+    answer = sample_rows([row], {"s": [prediction(row, answer_line(said, MEAN))]}, ["s"])[0].answers[0]
+    assert (answer.outcome, answer.hits, answer.wrong, answer.missed) == (outcome, hits, wrong, missed)
+
+
+def test_a_failed_answer_shows_its_code_and_what_could_be_recovered() -> None:
+    row = Example(id="1", corpus="c", split="dev", text="x", labels=("joy",), taxonomy="goemotions-28")
+    output = answer_line(("joy",), Vad(v=0.9, a=0.5, d=0.5)) + " more"
+    answer = sample_rows([row], {"s": [prediction(row, output, margin=0.25)]}, ["s"])[0].answers[0]
+    assert (answer.outcome, answer.strict, answer.hits) == ("failed", "extra-text", ("joy",))
+    assert (answer.vad, answer.min_margin, answer.output) == ((0.9, 0.5, 0.5), 0.25, output)
+
+
+def test_a_row_without_an_answer_says_so() -> None:
+    rows = make_rows("c", 2)
+    sample = sample_rows(rows, {"s": [prediction(rows[0], "{}")], "t": []}, ["s", "t"])
+    assert [[answer.outcome for answer in row.answers] for row in sample] == [["failed"], ["no-answer"]]
+
+
+def test_long_curves_are_thinned_by_means() -> None:
+    points = [(float(step), 4.0 if step % 2 else 2.0) for step in range(1, 1001)]
+    curve = make_view(learning={"s": points, "empty": []}).learning
+    assert [c.system for c in curve] == ["s"]
+    assert len(curve[0].tokens) == len(curve[0].loss) <= MAX_CURVE_POINTS
+    assert curve[0].tokens[-1] == 1000.0
+    assert sum(curve[0].loss) / len(curve[0].loss) == pytest.approx(3.0, abs=0.05)
+
+
+def test_a_difference_of_zero_is_not_said_to_be_visible() -> None:
+    assert bare_view(smallest_difference=0.0).smallest_difference is None
+    assert bare_view(smallest_difference=0.02).smallest_difference == 0.02
+
+
+def test_recorded_values_become_readable_facts() -> None:
+    tree = {"loose": None, "section": {"rate": 5e-4, "on": True, "names": ("a", "b"), "inner": {"n": 60_000}}}
+    groups = make_view(config=tree).config
+    assert [group.name for group in groups] == ["", "section"]
+    assert {fact.name: fact.value for fact in groups[1].facts} == {
+        "rate": "0.0005", "on": "yes", "names": "a, b", "inner.n": "60,000",
+    }  # fmt: skip
+    assert groups[0].facts[0].value == "\u2013"
+
+
+def test_a_manifest_may_lack_anything() -> None:
+    manifest = make_view(manifests=[{"name": "mine"}]).manifests[0]
+    assert (manifest.title, manifest.licence, manifest.splits) == ("mine", "not recorded", ())
+
+
+def test_invisible_and_reordering_characters_are_written_out() -> None:
+    assert visible("a\u202egpj.exe\x00\x1b[31m") == "a\u27e8U+202E\u27e9gpj.exe\u27e8U+0000\u27e9\u27e8U+001B\u27e9[31m"
+    assert visible("tab\tline\n") == "tab\tline\n"
+    assert visible("\U0001f469\u200d\U0001f467") == "\U0001f469\u200d\U0001f467", "emoji are joined by U+200D"
+    assert visible("\ud800") == "\u27e8U+D800\u27e9"
+    assert one_line(" a\r\n b\tc ") == "a b c"
+
+
+def test_a_very_long_word_is_cut_and_says_by_how_much() -> None:
+    text = shown("x" * 10_000)
+    assert text.startswith("x" * MAX_SHOWN_CHARS)
+    assert text.endswith(f"[{10_000 - MAX_SHOWN_CHARS:,} more characters]")
