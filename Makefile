@@ -35,7 +35,7 @@ bench: $(SETUP)  ## ratios against peers, measured in one run
 
 docs: $(SETUP)  ## the command reference from the commands themselves, then the site
 	$(BIN)/typer emoloom.cli utils docs --name emoloom --output docs/cli.md
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 constraints: $(SETUP)  ## pin what is installed now
 	( echo "# Versions that this project is built, tested and shipped against. Regenerate: make constraints"; \

@@ -149,3 +149,14 @@ def test_help_is_fast_and_free_of_heavy_imports() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Screen small language models" in done.stdout
     assert "HEAVY []" in done.stdout
+
+
+def test_the_command_reference_is_made_from_the_commands() -> None:
+    written = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+    made = subprocess.run(
+        [sys.executable, "-m", "typer", "emoloom.cli", "utils", "docs", "--name", "emoloom"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert made.stdout.strip() == written.read_text(encoding="utf-8").strip(), "run `make docs`"

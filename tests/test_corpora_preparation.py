@@ -11,6 +11,7 @@ from emoloom.config import DataSettings
 from emoloom.contract.parser import unfaithful_cues
 from emoloom.corpora.preparation import Prepared, prepare
 from emoloom.errors import InputError
+from emoloom.progress import no_tick
 
 
 def write_corpus(path: Path, rows: list[dict[str, object]]) -> str:
@@ -23,7 +24,7 @@ def row(text: str, label: str = "joy", split: str = "train", **more: object) -> 
 
 
 def prepared(**settings: object) -> Prepared:
-    return prepare(DataSettings.model_validate(settings), 0, lambda line: None)
+    return prepare(DataSettings.model_validate(settings), 0, no_tick)
 
 
 def test_the_builtin_corpus_keeps_its_written_vad() -> None:

@@ -12,7 +12,7 @@ from emoloom.config import Config, config_from_json, load_config
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import Candidate, parse_name
 from emoloom.models.candidates import prepare as prepare_candidate
-from emoloom.progress import say
+from emoloom.progress import bar, say
 from emoloom.records import Example, Leaderboard, TrainingRow, Vad
 from emoloom.screening import cells
 from emoloom.screening.plan import PlannedCandidate, parse_budget, read_plan, write_plan
@@ -184,7 +184,8 @@ def _data_stage(run: RunFolder, config: Config) -> Data:
     from emoloom.corpora.preparation import prepare
 
     cells.use_threads(config)
-    prepared = prepare(config.data, config.run.seed, say)
+    with bar("preparing data", "steps") as tick:
+        prepared = prepare(config.data, config.run.seed, tick)
     facts = {**prepared.facts, "shares": prepared.shares, "manifests": prepared.manifests,
              "constants": {name: vad.model_dump() for name, vad in prepared.constants.items()},
              "majorities": {name: list(labels) for name, labels in prepared.majorities.items()}}  # fmt: skip
@@ -289,13 +290,13 @@ def _note_cost(run: RunFolder, name: str, what: str, seconds: float) -> None:
 def _score_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> None:
     from emoloom.scoring.leaderboard import LeakCount, build_leaderboard
 
-    say("scoring")
     removed = data.facts["leaks_removed"]
-    board = build_leaderboard(
-        config.run.name, systems, data.evaluation, constants=data.constants,
-        leaks={name: LeakCount(removed[name], _leaked(data.training, rows)) for name, rows in data.evaluation.items()},
-        bootstrap=config.scoring.bootstrap, seed=config.run.seed,
-    )  # fmt: skip
+    leaks = {name: LeakCount(removed[name], _leaked(data.training, rows)) for name, rows in data.evaluation.items()}
+    with bar("scoring", "score cards") as tick:
+        board = build_leaderboard(
+            config.run.name, systems, data.evaluation, constants=data.constants, leaks=leaks,
+            bootstrap=config.scoring.bootstrap, seed=config.run.seed, tick=tick,
+        )  # fmt: skip
     store.write_json(run.leaderboard, board.model_dump(mode="json"))
 
 

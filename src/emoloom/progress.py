@@ -19,6 +19,10 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def no_tick(done: int, total: int, note: str) -> None:
+    """For callers that show no progress."""
+
+
 @contextmanager
 def bar(title: str, unit: str) -> Iterator[Tick]:
     """A progress bar on standard error, or plain lines where that is no terminal."""

@@ -42,7 +42,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"cannot be written ({error.strerror or error})", where=str(path), next_step="free space or set run.directory"
+            f"cannot be written ({error.strerror or error})",
+            where=str(path),
+            next_step="free space or set run.directory",
         ) from error
 
 

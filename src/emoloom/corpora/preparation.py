@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from emoloom.corpora.manifest import CorpusData
 from emoloom.corpora.registry import read_corpus
 from emoloom.corpora.selection import leaks, parse_selection, sample_rows
 from emoloom.errors import InputError
+from emoloom.progress import Tick
 from emoloom.records import Example, Target, TrainingRow, Vad
 
 BASELINE_ROWS = 20_000
@@ -42,8 +43,13 @@ class Prepared(NamedTuple):
     """Counts: rows left out and why, lexicon and recipe identity, leaks removed."""
 
 
-def prepare(settings: DataSettings, seed: int, say: Callable[[str], None]) -> Prepared:
+def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
     """Read the corpora that a run names and turn them into contract rows.
+
+    Args:
+        settings: the `[data]` section.
+        seed: of the samples.
+        tick: called with (steps done, steps, what comes next).
 
     Raises:
         InputError: a corpus is missing, damaged, or cannot be expressed in the contract's labels.
@@ -55,9 +61,12 @@ def prepare(settings: DataSettings, seed: int, say: Callable[[str], None]) -> Pr
     if not selections or len({name for name, _ in selections}) != len(selections):
         raise InputError("data.evaluate must name one or more different corpora", where="data.evaluate")
     corpora: dict[str, CorpusData] = {}
-    for name in dict.fromkeys([*sources, *(name for name, _ in selections)]):
-        say(f"reading {name}")
+    names = list(dict.fromkeys([*sources, *(name for name, _ in selections)]))
+    n_steps = len(names) + 2
+    for step, name in enumerate(names):
+        tick(step, n_steps, f"reading {name}")
         corpora[name] = read_corpus(name, folder, max_malformed=settings.max_malformed)
+    tick(len(names), n_steps, "weak VAD and targets")
     lexicon = load_lexicon(settings.lexicon)
     self_labelled = {name: _self_labelled(corpora[name].train) for name in corpora}
     texts = [example.text for name in sources for example in self_labelled[name]]
@@ -74,9 +83,11 @@ def prepare(settings: DataSettings, seed: int, say: Callable[[str], None]) -> Pr
         "evaluation_rows": {name: len(rows) for name, rows in evaluation.items()}, "left_out": left_out,
         "leaks_removed": removed,
     }  # fmt: skip
+    tick(len(names) + 1, n_steps, "constants and majorities")
     trained_on = [example for name in sources for example in self_labelled[name]]
     own = {name: [_with_vad(e, weak) for e in sample_rows(self_labelled[name] or trained_on, BASELINE_ROWS, seed)]
            for name in evaluation}  # fmt: skip
+    tick(n_steps, n_steps, "")
     return Prepared(
         training=training,
         shares=shares,

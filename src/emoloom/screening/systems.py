@@ -11,6 +11,7 @@ from emoloom.affect.weak_vad import fit_weak_vad, label_table
 from emoloom.config import Config
 from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
+from emoloom.progress import bar
 from emoloom.records import Example, Prediction, SystemKind, TrainingRow, Vad
 from emoloom.scoring.floors import LEXICON, LINEAR, MAJORITY, lexicon_floor, linear_floor, majority_floor
 from emoloom.scoring.leaderboard import System
@@ -81,7 +82,10 @@ def floor_systems(
     left = [name for name in evaluation if not store.stage_done(run.floors(name), keys[name])]
     if left:
         weak = fit_weak_vad(load_lexicon(config.data.lexicon), [row.text for row in training], "negation")
-        linear = linear_floor(training)
+        with bar("fitting floors", "steps") as tick:
+            tick(0, 2, f"TF-IDF + linear on {len(training):,} rows")
+            linear = linear_floor(training)
+            tick(2, 2, "")
         for name in left:
             floors = (
                 majority_floor(tuple(majorities[name]), constants[name]),
