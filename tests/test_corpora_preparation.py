@@ -78,7 +78,7 @@ def test_weak_vad_is_marked_and_covers_rows_without_vad(tmp_path: Path) -> None:
 
 
 def test_a_source_without_a_usable_label_is_refused(tmp_path: Path) -> None:
-    rows = [{"text": "only numbers", "vad": [0.5, 0.5, 0.5], "split": s} for s in ("train", "eval")]
+    rows = [{"text": f"a happy day in {s}", "vad": [0.5, 0.5, 0.5], "split": s} for s in ("train", "eval")]
     corpus = write_corpus(tmp_path / "vad.jsonl", rows)
     with pytest.raises(InputError, match="no row that can be trained on"):
         prepared(source_a=corpus)

@@ -104,12 +104,9 @@ def rank_systems(
     groups = tie_groups(by_f1, {pair: test.p_adjusted for pair, test in tested.items()})
 
     skill = _skill_metric(corpus, metrics)
-
-    def place(name: str) -> tuple[int, float, float, bool, str]:
-        """Order of the table; where nothing tells two systems apart, a control stands behind what it controls."""
-        return groups[name], -_skill(metrics, name, skill), -point[name], name not in systems.candidates, name
-
-    order = tuple(sorted(by_f1, key=place))
+    # Where nothing tells two systems apart, a control stands behind what it controls.
+    keys = {n: (groups[n], -_skill(metrics, n, skill), -point[n], n not in systems.candidates, n) for n in by_f1}
+    order = tuple(sorted(by_f1, key=keys.__getitem__))
     best = next((name for name in order if name in systems.candidates), "")
     floor_pairs = [(best, name) for name in systems.references] if best else []
     against = (

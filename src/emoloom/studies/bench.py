@@ -95,6 +95,7 @@ def _generator(
     """The peer: `generate` of the transformers library, greedy, left-padded batches of rows of like length."""
     from transformers import GenerationConfig
 
+    model.generation_config = GenerationConfig()
     settings = GenerationConfig(
         do_sample=False, max_new_tokens=limit, eos_token_id=eos_id, pad_token_id=eos_id, use_cache=cached
     )
