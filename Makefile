@@ -20,7 +20,7 @@ test: $(SETUP)  ## everything but slow and GPU tests
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest -m "slow"
 
-test-gpu: $(SETUP)
+test-gpu: $(SETUP)  ## needs CUDA; skips without
 	$(BIN)/python -m pytest -m "gpu"
 
 lint: $(SETUP)

@@ -14,12 +14,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each room, and the rooms that it may import. Single modules of the package are rooms too.
 BASE = {"errors", "records"}
 GROUND = BASE | {"config", "contract", "affect", "progress"}
-STORED = GROUND | {"corpora", "store", "provenance"}
+STORED = GROUND | {"corpora", "store"}
 MODELS = STORED | {"models"}
 SCORED = MODELS | {"training", "decoding", "scoring"}
 MAY_IMPORT = {
     "__init__": set(),
-    "__main__": {"cli"},
     "errors": set(),
     "records": {"errors"},
     "progress": BASE,
@@ -27,8 +26,7 @@ MAY_IMPORT = {
     "contract": BASE,
     "affect": BASE | {"contract"},
     "corpora": GROUND,
-    "provenance": GROUND | {"corpora"},
-    "store": GROUND | {"corpora", "provenance"},
+    "store": GROUND | {"corpora"},
     "models": STORED,
     "training": MODELS,
     "decoding": MODELS,

@@ -150,6 +150,27 @@ def test_predictions_are_certified_and_parsed(tmp_path: Path) -> None:
         assert codec.decode(ids[:-1] if prediction.finish == "eos" else ids) == prediction.output
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_equals_the_oracle_on_cuda(dtype: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    model, prompts, pinned = tiny_llama(seed=3).to("cuda", DTYPES[dtype]), random_prompts(37), protocol(dtype=dtype)
+    assert content(answers(model, pinned, prompts)) == content(step(model, pinned, EOS, prompts))
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_real_weights_equal_the_oracle_on_64_rows(smollm2: object, dtype: str) -> None:
+    model, codec = load_base(smollm2, dtype=dtype), load_codec(smollm2)  # type: ignore[arg-type]
+    texts = [f"{word} and then the rain stopped at {hour} o'clock." for word in WORDS for hour in range(3, 11)]
+    prompts, pinned = [codec.encode_prompt(text) for text in texts], protocol(20, batch_rows=8, dtype=dtype)
+    requests = [Request(row, prompt) for row, prompt in enumerate(prompts)]
+    found = dict(answer(model, pinned, codec.eos_id, requests, draft_rows=64))
+    assert content([found[row] for row in range(len(prompts))]) == content(step(model, pinned, codec.eos_id, prompts))
+
+
 @pytest.mark.model
 def test_real_weights_equal_the_oracle(smollm2: object) -> None:
     model, codec = load_base(smollm2), load_codec(smollm2)  # type: ignore[arg-type]

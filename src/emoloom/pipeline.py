@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from emoloom import store
 from emoloom.config import Config, config_from_json, load_config
-from emoloom.errors import CandidateError, InputError
+from emoloom.errors import CandidateError, EmoloomError, InputError
 from emoloom.models.candidates import Candidate, parse_name
 from emoloom.models.candidates import prepare as prepare_candidate
 from emoloom.progress import bar, say
@@ -168,7 +169,7 @@ _MAY_CHANGE = {
     ("candidates", "offline"), ("candidates", "names"), ("decoding", "draft_rows"),
     ("training", "checkpoint_steps"), ("scoring", "untrained_floor"),
 }  # fmt: skip
-"""Settings that change no number of a run: a copied run goes on elsewhere, and a candidate may be added."""
+"""Settings that change no system's own numbers: a copied run goes on elsewhere, and a candidate may be added."""
 
 
 def _reopen(root: Path) -> tuple[RunFolder, Config, Data]:
@@ -183,7 +184,6 @@ def _data_stage(run: RunFolder, config: Config) -> Data:
     """Write training and evaluation rows, unless the ones there came from the same corpora and settings."""
     from emoloom.corpora.preparation import prepare
 
-    cells.use_threads(config)
     with bar("preparing data", "steps") as tick:
         prepared = prepare(config.data, config.run.seed, tick)
     facts = {**prepared.facts, "shares": prepared.shares, "manifests": prepared.manifests,
@@ -224,22 +224,26 @@ def _each_candidate(run: RunFolder, candidates: list[Candidate], stage: str, wor
             continue
         failure.unlink(missing_ok=True)
         try:
-            _with_memory_errors(work, candidate)
+            _with_named_failures(work, candidate)
         except CandidateError as error:
             say(f"{candidate.name} failed in {stage}: {error.line()} [{error.code}]")
             store.write_json(failure, {"stage": stage, "code": error.code, "line": error.line()})
 
 
-def _with_memory_errors(work: Callable[[Candidate], None], candidate: Candidate) -> None:
-    """Run `work`, with every way of running out of memory turned into one named failure."""
+def _with_named_failures(work: Callable[[Candidate], None], candidate: Candidate) -> None:
+    """Run `work`; whatever a candidate's architecture makes the libraries raise becomes a named failure of it."""
     try:
         work(candidate)
-    except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if known or "not enough memory" in text or "can't allocate memory" in text:
-            raise CandidateError("memory ran out", where=candidate.name, code="out-of-memory") from error
+    except (EmoloomError, OSError):
         raise
+    except Exception as error:
+        text = str(error)
+        memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if memory or "not enough memory" in text or "can't allocate memory" in text:
+            raise CandidateError("memory ran out", where=candidate.name, code="out-of-memory") from error
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {text}"
+        raise CandidateError(reason, where=candidate.name, code="internal-error") from error
 
 
 def _train_one(run: RunFolder, config: Config, data: Data, candidate: Candidate) -> None:
@@ -277,7 +281,10 @@ def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate
     facts = cells.decode_cell(run.predictions(name, TRAINED), candidate, weights, digest, config, rows)
     _note_cost(run, name, "decoding_seconds", facts["seconds"])
     if config.scoring.untrained_floor and not candidate.control:
-        cells.decode_cell(run.predictions(name, UNTRAINED), candidate, None, candidate.identity, config, rows)
+        try:
+            cells.decode_cell(run.predictions(name, UNTRAINED), candidate, None, candidate.identity, config, rows)
+        except CandidateError as error:  # the trained candidate has its answers: only this floor is missing
+            say(f"{name} untrained: {error.line()} [{error.code}]")
 
 
 def _note_cost(run: RunFolder, name: str, what: str, seconds: float) -> None:
@@ -304,7 +311,6 @@ def _systems(run: RunFolder, config: Config, data: Data) -> list[Any]:
     """Every line of the leaderboard with its predictions; fits the floors where they are not there yet."""
     from emoloom.screening.systems import candidate_systems, floor_systems
 
-    cells.use_threads(config)
     failed = {name: run.failure(name) for name in config.candidates.names if run.failure(name).exists()}
     failures = {name: str(store.read_json(path)["code"]) for name, path in failed.items()}
     return [

@@ -205,10 +205,13 @@ def stage_done(folder: Path, key: str) -> bool:
     """Whether the stage was finished with this key and its files are still the ones it wrote."""
     if not (folder / STAGE_FILE).exists():
         return False
-    stage = read_json(folder / STAGE_FILE)
-    if stage.get("key") != key:
+    try:
+        stage = read_json(folder / STAGE_FILE)
+        if stage["key"] != key:
+            return False
+        return all((folder / n).exists() and file_digest(folder / n) == d for n, d in stage["files"].items())
+    except (InputError, KeyError, TypeError, AttributeError):  # a damaged stage file is no stage
         return False
-    return all((folder / n).exists() and file_digest(folder / n) == d for n, d in stage["files"].items())
 
 
 def file_digest(path: Path) -> str:

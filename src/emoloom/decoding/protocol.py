@@ -45,7 +45,7 @@ class Protocol(Record):
 
 
 class Environment(Record):
-    """Where predictions were made. Results of different environments merge only after re-verification."""
+    """Where predictions were made. Recorded and shown; not part of the protocol id."""
 
     device: str
     threads: int
@@ -67,10 +67,10 @@ def protocol_of(settings: DecodingSettings) -> Protocol:
     )
 
 
-def environment(device: str = "cpu") -> Environment:
+def environment() -> Environment:
     """The environment of this process."""
     return Environment(
-        device=device if device == "cpu" else torch.cuda.get_device_name(device),
+        device="cpu",
         threads=torch.get_num_threads(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
@@ -87,7 +87,8 @@ def rung_of(n_prompt: int, max_new_tokens: int, max_positions: int | None = None
         CandidateError: no rung does, or the candidate has fewer positions.
     """
     needed = n_prompt + max_new_tokens
-    if needed > LADDER[-1] or (max_positions is not None and needed > max_positions):
+    rung = next((rung for rung in LADDER if rung >= needed), None)
+    if rung is None or (max_positions is not None and rung > max_positions):
         limit = min(LADDER[-1], max_positions or LADDER[-1])
-        raise CandidateError(f"a row needs {needed} positions and there are {limit}", code="context-too-short")
-    return next(rung for rung in LADDER if rung >= needed)
+        raise CandidateError(f"a row needs {rung or needed} positions and there are {limit}", code="context-too-short")
+    return rung

@@ -52,7 +52,7 @@ def plan_candidate(
     say: Say,
 ) -> PlannedCandidate:
     """Turn the budget into tokens; a time is calibrated by a few real steps, whose weights are thrown away."""
-    dtype = training_dtype(config)
+    dtype, threads = training_dtype(config), use_threads(config)
     speed = None
     tokens = budget.tokens
     if tokens is None:
@@ -68,7 +68,12 @@ def plan_candidate(
         tokens = max(1, round(speed * budget.seconds))
         say(f"{candidate.name}: {speed:,.0f} tokens/s, so {tokens:,} tokens")
     return PlannedCandidate(
-        name=candidate.name, identity=candidate.identity, tokens=tokens, tokens_per_second=speed, dtype=dtype
+        name=candidate.name,
+        identity=candidate.identity,
+        tokens=tokens,
+        tokens_per_second=speed,
+        dtype=dtype,
+        threads=threads,
     )
 
 
@@ -77,6 +82,8 @@ def train_cell(
     rows: Sequence[TrainingRow], shares: Mapping[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     """Train one candidate into `folder`, or find that it is done. Returns the stage's facts."""
+    import torch
+
     from emoloom.models.loading import load_base, load_codec
     from emoloom.training import checkpoint
     from emoloom.training.loop import train
@@ -91,6 +98,7 @@ def train_cell(
         store.remove_folder(folder)  # checkpoints of other settings must never be continued
         store.write_text(folder / KEY, key)
     (folder / store.STAGE_FILE).unlink(missing_ok=True)
+    torch.set_num_threads(planned.threads)
     model = load_base(candidate, seed=config.run.seed)
     with _clock(folder) as elapsed, bar(f"training {candidate.name}", "tokens") as tick:
         weights = train(
@@ -127,6 +135,7 @@ def decode_cell(
     if store.stage_done(folder, key):
         return dict(store.read_json(folder / store.STAGE_FILE))
     (folder / store.STAGE_FILE).unlink(missing_ok=True)
+    use_threads(config)
     model: Any = None
     with _clock(folder) as elapsed:
         for slug, (digest, rows) in evaluation.items():
@@ -178,7 +187,7 @@ def _decode_file(
 
 @contextmanager
 def _clock(folder: Path) -> Iterator[Callable[[], float]]:
-    """Seconds spent in a cell, those of interrupted sessions included: noted every few seconds by a thread."""
+    """Seconds spent in a cell, those of interrupted runs included: noted every few seconds by a thread."""
     path = folder / "elapsed.json"
     before = float(store.read_json(path)["seconds"]) if path.exists() else 0.0
     start = time.monotonic()

@@ -32,6 +32,8 @@ class PlannedCandidate(Record):
     """Speed that turned seconds into tokens; None where the budget was given in tokens."""
     dtype: str
     """Arithmetic of training, `auto` resolved."""
+    threads: int
+    """CPU threads of training, 0 resolved: another number adds up in another order."""
 
 
 class Plan(Record):

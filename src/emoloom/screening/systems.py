@@ -15,6 +15,7 @@ from emoloom.progress import bar
 from emoloom.records import Example, Prediction, SystemKind, TrainingRow, Vad
 from emoloom.scoring.floors import LEXICON, LINEAR, MAJORITY, lexicon_floor, linear_floor, majority_floor
 from emoloom.scoring.leaderboard import System
+from emoloom.screening.plan import read_plan
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 
@@ -37,20 +38,21 @@ def candidate_systems(
         training = store.read_json(run.training(name) / store.STAGE_FILE)
         size, weights = training["n_parameters"], training["weights"]
         systems.append(_decoded(run, name, name, TRAINED, kind, corpora, weights, base=base, n_parameters=size))
-        if (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists():
-            shown = f"untrained {name}"
-            systems.append(_decoded(run, name, shown, UNTRAINED, "untrained", corpora, None, n_parameters=size))
+        decoded_untrained = (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists()
+        if config.scoring.untrained_floor and not control and decoded_untrained:
+            shown, identity = f"untrained {name}", read_plan(run.plan).candidates[name].identity
+            systems.append(_decoded(run, name, shown, UNTRAINED, "untrained", corpora, identity, n_parameters=size))
     return systems
 
 
 def _decoded(
     run: RunFolder, candidate: str, shown: str, state: str, kind: SystemKind, corpora: Sequence[str],
-    weights: str | None, *, base: str = "", n_parameters: int,
+    weights: str, *, base: str = "", n_parameters: int,
 ) -> System:  # fmt: skip
     folder = run.predictions(candidate, state)
     stage = store.read_json(folder / store.STAGE_FILE)
     rows = {run.slug(name): store.file_digest(run.evaluation_rows(name)) for name in corpora}
-    if stage["inputs"]["rows"] != rows or (weights and stage["inputs"]["weights"] != weights):
+    if stage["inputs"]["rows"] != rows or stage["inputs"]["weights"] != weights:
         raise InputError(
             "was made from other weights or rows", where=str(folder), next_step=f"run: emoloom decode {run.root}"
         )
@@ -105,9 +107,13 @@ def floor_systems(
 
 
 def environments(run: RunFolder, config: Config) -> dict[str, dict[str, object]]:
-    """Where each candidate's predictions were made."""
-    folders = {name: run.predictions(name, TRAINED) / store.STAGE_FILE for name in config.candidates.names}
-    return {name: store.read_json(path)["environments"][0] for name, path in folders.items() if path.exists()}
+    """Where each candidate's predictions were made; more than one place where a run was continued elsewhere."""
+    found = {}
+    for name in config.candidates.names:
+        path = run.predictions(name, TRAINED) / store.STAGE_FILE
+        for number, environment in enumerate(store.read_json(path)["environments"] if path.exists() else [], start=1):
+            found[name if number == 1 else f"{name} ({number})"] = environment
+    return found
 
 
 def learning_curves(run: RunFolder, config: Config) -> dict[str, list[tuple[float, float]]]:
@@ -115,6 +121,7 @@ def learning_curves(run: RunFolder, config: Config) -> dict[str, list[tuple[floa
     curves = {}
     for name in config.candidates.names:
         path = run.training(name) / store.TRAINING_LOG
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []  # the last may be cut off
+        entries = [json.loads(line) for line in lines]
         curves[name] = [(entry["tokens"], entry["loss_lm_sum"] / entry["loss_lm_count"]) for entry in entries]
     return curves

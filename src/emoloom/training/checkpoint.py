@@ -17,7 +17,7 @@ STATE = "state.json"
 
 
 def save(folder: Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], state: dict[str, Any]) -> Path:
-    """Write `folder/step-NNNNNNNN` with one safetensors file per entry of `tensors`, and remove older checkpoints.
+    """Write `folder/step-NNNNNNNN` with one safetensors file per entry of `tensors`, and remove all others.
 
     The folder is filled under a temporary name, every file is synced, and one rename makes it visible.
     """
@@ -33,8 +33,9 @@ def save(folder: Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], s
     with store.writing(target):
         unfinished.rename(target)
         store.sync(folder)
-    for older in list_steps(folder)[:-1]:
-        store.remove_folder(older)
+    for other in list_steps(folder):
+        if other != target:
+            store.remove_folder(other)
     return target
 
 

@@ -60,8 +60,8 @@ def train(
 ) -> Path:
     """Train until the token budget is spent; continue from the newest checkpoint in `folder` if there is one.
 
-    The schedule knows no horizon (warm-up, then a constant rate; an average of the weights is what gets evaluated),
-    so a run that is continued later passes through the same states as one that was longer from the start.
+    The schedule knows no horizon: warm-up, then a constant rate; an average of the weights is what gets evaluated. A
+    state therefore does not depend on the budget, and an interrupted run ends with the bytes of an uninterrupted one.
 
     Args:
         model: fp32 causal language model, changed in place.
@@ -84,7 +84,7 @@ def train(
     average = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     mixture = Mixture([len(source.rows) for source in sources], [source.share for source in sources], seed)
     progress = _resume(folder, model, optimiser, average, mixture)
-    model.train()
+    model.eval()  # no dropout, whatever the architecture asks for: a step is a function of weights and rows alone
     for batch, at in _batches(codec, sources, mixture, settings, seed, progress):
         if at.tokens >= budget_tokens:
             break
@@ -109,7 +109,7 @@ def measure_tokens_per_second(
     optimiser = _optimiser(model, settings)
     average = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     mixture = Mixture([len(source.rows) for source in sources], [source.share for source in sources], seed)
-    model.train()
+    model.eval()
     speeds = []
     for batch, at in _batches(codec, sources, mixture, settings, seed, Progress(0, 0, 0, [0] * len(sources), 0)):
         start = time.perf_counter()
@@ -211,7 +211,8 @@ def _resume(
             optimiser.state[parameter] = {part: tensors[part][name] for part in OPTIMISER_PARTS}
     progress = Progress(**state)
     mixture.restore(progress.windows, progress.given)
-    lines = (folder / store.TRAINING_LOG).read_text(encoding="utf-8").splitlines()[: progress.step]
+    log = folder / store.TRAINING_LOG
+    lines = log.read_text(encoding="utf-8").splitlines()[: progress.step] if log.exists() else []
     store.write_text(folder / store.TRAINING_LOG, "".join(line + "\n" for line in lines))
     return progress
 
