@@ -17,8 +17,8 @@ from emoloom.decoding.normative import Answer, step
 from emoloom.decoding.predict import predict
 from emoloom.decoding.protocol import LADDER, Protocol, protocol_of, rung_of
 from emoloom.errors import CandidateError
-from emoloom.models.codec import Codec
-from emoloom.models.loading import DTYPES, load_base, load_codec
+from emoloom.models.codec import Codec, load_codec
+from emoloom.models.loading import DTYPES, load_base
 from emoloom.records import Example
 
 EOS = 2

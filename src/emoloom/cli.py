@@ -274,12 +274,12 @@ def prompt_show(
 ) -> None:
     """The exact bytes and token ids that a candidate sees for a text."""
     from emoloom.contract.prompt import clean_text, line_of, render_prompt
-    from emoloom.models.codec import Codec
+    from emoloom.models.codec import load_codec
 
     given = sys.stdin.buffer.read().decode("utf-8", "replace") if text == "-" else text
     rendered, (_, clipped) = line_of(render_prompt(given)), clean_text(given)
     prepared = _prepare(candidate, offline, cache_dir)
-    codec = Codec(Path(prepared.folder) / "tokenizer.json", bos_id=prepared.bos_id, eos_id=prepared.eos_id)
+    codec = load_codec(prepared)
     ids = codec.encode_prompt(given)
     if as_json:
         _print_json({"prompt": rendered, "clipped": clipped, "ids": ids, "tokens": [codec.decode([i]) for i in ids]})

@@ -13,6 +13,7 @@ from emoloom.config import Config, config_from_json, load_config
 from emoloom.errors import CandidateError, EmoloomError, InputError
 from emoloom.models.candidates import Candidate, parse_name
 from emoloom.models.candidates import prepare as prepare_candidate
+from emoloom.models.codec import load_codec
 from emoloom.progress import bar, say
 from emoloom.records import Example, Leaderboard, TrainingRow, Vad
 from emoloom.screening import cells
@@ -126,12 +127,15 @@ def print_run(root: Path) -> None:
 def _candidates(config: Config) -> list[Candidate]:
     """Every candidate, fetched, checked and with a usable tokenizer, before any time is spent on the first.
 
+    Names of corpora are checked even before that: a typing error should not cost a download.
+
     Raises:
         InputError: a name, a file or a tokenizer is unusable, or a name stands twice.
     """
-    from emoloom.models.loading import load_codec
+    from emoloom.corpora.preparation import check_names
 
     parse_budget(config.training.budget)
+    check_names(config.data)
     names = config.candidates.names
     for name in names:
         if names.count(name) > 1:

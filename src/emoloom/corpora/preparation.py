@@ -13,8 +13,9 @@ from emoloom.affect.weak_vad import WeakVad, fit_weak_vad
 from emoloom.config import DataSettings
 from emoloom.contract.prompt import LABELS, MAX_CUES, MAX_LABELS, TAXONOMY
 from emoloom.contract.taxonomy import can_project, project
+from emoloom.corpora.jsonl import PREFIX as JSONL
 from emoloom.corpora.manifest import CorpusData
-from emoloom.corpora.registry import read_corpus
+from emoloom.corpora.registry import corpus_source, read_corpus
 from emoloom.corpora.selection import leaks, parse_selection, sample_rows
 from emoloom.errors import InputError
 from emoloom.progress import Tick
@@ -41,6 +42,14 @@ class Prepared(NamedTuple):
     manifests: list[dict[str, Any]]
     facts: dict[str, Any]
     """Counts: rows left out and why, lexicon and recipe identity, leaks removed."""
+
+
+def check_names(settings: DataSettings) -> None:
+    """Raise InputError for a corpus that does not exist, before anything slow is begun."""
+    evaluated = [parse_selection(entry)[0] for entry in settings.evaluate]
+    for name in (settings.source_a, settings.source_b, *evaluated):
+        if name and not name.startswith(JSONL):
+            corpus_source(name)
 
 
 def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:

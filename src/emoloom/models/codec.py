@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from emoloom.contract.prompt import LABELS, Piece, PieceKind, line_of, render_prompt, render_target
 from emoloom.errors import InputError
+from emoloom.models.candidates import TOKENIZER, Candidate
 from emoloom.records import Target, Vad
 
 
@@ -169,3 +170,8 @@ def _without_prefix(part: dict[str, Any] | None) -> dict[str, Any] | None:
     if part["type"] == "Metaspace":
         return {**{key: part[key] for key in part if key != "add_prefix_space"}, "prepend_scheme": "never"}
     return {**part, "add_prefix_space": False} if part["type"] == "ByteLevel" else part
+
+
+def load_codec(candidate: Candidate) -> Codec:
+    """The codec of a candidate."""
+    return Codec(Path(candidate.folder) / TOKENIZER, bos_id=candidate.bos_id, eos_id=candidate.eos_id)

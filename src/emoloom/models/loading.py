@@ -11,16 +11,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
 from emoloom.errors import CandidateError
-from emoloom.models.candidates import TOKENIZER, Candidate
-from emoloom.models.codec import Codec
+from emoloom.models.candidates import Candidate
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 KERNEL = "sdpa"
-
-
-def load_codec(candidate: Candidate) -> Codec:
-    """The codec of a candidate."""
-    return Codec(Path(candidate.folder) / TOKENIZER, bos_id=candidate.bos_id, eos_id=candidate.eos_id)
 
 
 def load_base(candidate: Candidate, *, seed: int = 0, dtype: str = "fp32") -> Any:

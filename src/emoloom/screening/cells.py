@@ -56,7 +56,8 @@ def plan_candidate(
     speed = None
     tokens = budget.tokens
     if tokens is None:
-        from emoloom.models.loading import load_base, load_codec
+        from emoloom.models.codec import load_codec
+        from emoloom.models.loading import load_base
         from emoloom.training.loop import measure_tokens_per_second
 
         assert budget.seconds is not None
@@ -84,7 +85,8 @@ def train_cell(
     """Train one candidate into `folder`, or find that it is done. Returns the stage's facts."""
     import torch
 
-    from emoloom.models.loading import load_base, load_codec
+    from emoloom.models.codec import load_codec
+    from emoloom.models.loading import load_base
     from emoloom.training import checkpoint
     from emoloom.training.loop import train
 
@@ -169,7 +171,7 @@ def _decode_file(
 ) -> None:
     from emoloom.decoding.predict import predict
     from emoloom.decoding.protocol import environment, protocol_of
-    from emoloom.models.loading import load_codec
+    from emoloom.models.codec import load_codec
 
     protocol, here = protocol_of(config.decoding), environment().model_dump(mode="json")
     # a file begun elsewhere is begun anew: no file may hold the answers of two environments

@@ -18,7 +18,8 @@ from emoloom.decoding.normative import Answer
 from emoloom.decoding.protocol import environment, protocol_of
 from emoloom.errors import InputError
 from emoloom.models.candidates import prepare
-from emoloom.models.loading import load_base, load_checkpoint, load_codec
+from emoloom.models.codec import load_codec
+from emoloom.models.loading import load_base, load_checkpoint
 from emoloom.progress import Say
 from emoloom.screening.cells import use_threads
 
