@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from emoloom.screening.plan import PlannedCandidate, parse_budget, read_plan, wr
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 TRAINING, DECODING = "training", "decoding"
+PIPED_WIDTH = 110
+"""Columns of the tables where standard output is no terminal."""
 
 
 class Data(NamedTuple):
@@ -119,7 +122,7 @@ def print_run(root: Path) -> None:
     run, config, data = _reopen(root)
     with run.locked():
         view = _view(run, config, data, _systems(run, config, data))
-    print_leaderboard(view, Console())
+    print_leaderboard(view, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
     if run.report.exists():
         print(f"report: {run.report}")
 

@@ -59,7 +59,8 @@ def _line_tick(title: str, unit: str) -> Tick:
             return
         last = now
         gained = done - first[0]
-        left = (now - start) / gained * (total - done) if gained > 0 else None
+        # the first rows of a batched stage come late and together: a guess from few of them is no estimate
+        left = (now - start) / gained * (total - done) if gained and gained * 20 >= total else None
         eta = f", {left:,.0f} s left" if left is not None and done < total else ""
         say(f"{title}: {done:,}/{total:,} {unit}, {now - start:,.0f} s{eta}{f', {note}' if note else ''}")
 
