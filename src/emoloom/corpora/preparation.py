@@ -78,8 +78,8 @@ def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
     tick(len(names), n_steps, "weak VAD and targets")
     lexicon = load_lexicon(settings.lexicon)
     self_labelled = {name: _self_labelled(corpora[name].train) for name in corpora}
-    texts = [example.text for name in sources for example in self_labelled[name]]
-    weak = fit_weak_vad(lexicon, texts, settings.weak_vad)
+    trained_on = [example for name in sources for example in self_labelled[name]]
+    weak = fit_weak_vad(lexicon, [example.text for example in trained_on], settings.weak_vad)
     evaluation = {
         name: [_with_vad(example, weak) for example in _selected(corpora[name].evaluation, count, seed)]
         for name, count in selections
@@ -93,7 +93,6 @@ def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
         "leaks_removed": removed,
     }  # fmt: skip
     tick(len(names) + 1, n_steps, "constants and majorities")
-    trained_on = [example for name in sources for example in self_labelled[name]]
     own = {name: [_with_vad(e, weak) for e in sample_rows(self_labelled[name] or trained_on, BASELINE_ROWS, seed)]
            for name in evaluation}  # fmt: skip
     tick(n_steps, n_steps, "")

@@ -10,15 +10,15 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from emoloom import store
 from emoloom.errors import InputError
 from emoloom.models.gguf_header import check_header
+from emoloom.progress import Say
 from emoloom.records import Record
 
-Say = Callable[[str], None]
 HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*.json")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
@@ -34,10 +34,9 @@ class Wheel(Record):
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file, read in blocks."""
+    """Hex SHA-256 of an untrusted file, or an InputError that names it."""
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return store.file_digest(path)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from error
 
