@@ -1,0 +1,60 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from emoloom import __version__
+from emoloom.cli import inspection, stages, studies
+from emoloom.cli.options import app
+from emoloom.errors import EmoloomError
+
+__all__ = ["app", "inspection", "main", "stages", "studies"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+
+def main() -> None:
+    """Entry point: one line and exit code 2 for what the user can mend, 1 for an internal fault."""
+    try:
+        exit_code = app(standalone_mode=False) or 0
+    except EmoloomError as error:
+        _fail(error.line(), error.exit_code)
+    except ModuleNotFoundError as error:
+        _fail(f"the library '{error.name}' is not installed; pip install 'emoloom[models,report]'", 2)
+    except OSError as error:  # a full disk, a folder that cannot be read or written
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}; free space or check permissions", 2)
+    except Exception as error:
+        explain = getattr(error, "format_message", None)  # typer's own usage errors, whose class it keeps private
+        if explain is None:
+            raise
+        _fail(f"{explain()}; see `emoloom --help`", 2)
+    if exit_code == INTERRUPTED:
+        print("interrupted: a screen or stage continues where it stopped when run again", file=sys.stderr)
+    sys.exit(exit_code)
+
+
+def _fail(line: str, exit_code: int) -> NoReturn:
+    """Print one line without control characters and leave."""
+    shown = "".join(character if character.isprintable() else " " for character in line)
+    print(f"error: {' '.join(shown.split())}", file=sys.stderr)
+    sys.exit(exit_code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"emoloom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Root options."""

@@ -1,0 +1,80 @@
+"""Commands that run a screen, or one of its stages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emoloom.cli.options import ConfigArgument, DataOption, JsonOption, RunArgument, SetOption, app
+from emoloom.errors import InputError
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("emoloom.toml"),
+) -> None:
+    """Write a commented config with every setting at its default."""
+    from emoloom.config import config_template
+    from emoloom.store import write_text
+
+    if path.exists():
+        raise InputError("exists already", where=str(path), next_step="name another file")
+    write_text(path, config_template())
+    print(path)
+
+
+@app.command()
+def screen(
+    config: ConfigArgument = None, data_dir: DataOption = "", overrides: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Train, decode, score and report every candidate of a config. Run again, it continues."""
+    from emoloom import pipeline
+
+    folder = pipeline.screen(pipeline.configure(config, data_dir, tuple(overrides or ())))
+    _show_run(folder, as_json)
+
+
+@app.command()
+def train(config: ConfigArgument = None, data_dir: DataOption = "", overrides: SetOption = None) -> None:
+    """Only the first stages of `screen`: data, plan, and training of every candidate."""
+    from emoloom import pipeline
+
+    print(pipeline.train(pipeline.configure(config, data_dir, tuple(overrides or ()))))
+
+
+@app.command()
+def decode(run: RunArgument) -> None:
+    """Decode the evaluated corpora with the trained candidates of a run."""
+    from emoloom import pipeline
+
+    print(pipeline.decode(run))
+
+
+@app.command()
+def score(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Score the predictions of a run against its rows and floors; needs no model."""
+    from emoloom import pipeline
+
+    pipeline.score(run)
+    _show_run(run, as_json)
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write the HTML report of a scored run; needs no model."""
+    from emoloom import pipeline
+
+    print(pipeline.report(run))
+
+
+def _show_run(folder: Path, as_json: bool) -> None:
+    """The leaderboard of a run on standard output."""
+    from emoloom import pipeline
+
+    if as_json:
+        print(json.dumps(pipeline.leaderboard_json(folder), ensure_ascii=False, indent=1, sort_keys=True))
+    else:
+        pipeline.print_run(folder)
