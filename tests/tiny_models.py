@@ -64,3 +64,41 @@ def save_tiny_llama(folder: Path, layers: int = 4, seed: int = 0, **settings: An
     names = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(names), encoding="utf-8")
     return folder
+
+
+def tiny_qwen2(seed: int = 0, **settings: Any) -> Any:
+    """A qwen2 (biases in the attention) over the same tokens as `tiny_llama`."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    return _drawn(Qwen2ForCausalLM, Qwen2Config(**_SMALL, tie_word_embeddings=True, **settings), seed)
+
+
+def tiny_gemma3(seed: int = 0, window: int = 32, **settings: Any) -> Any:
+    """A gemma3 whose first of every two layers sees `window` tokens only."""
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    layers = ["sliding_attention", "full_attention"] * 2
+    config = Gemma3TextConfig(
+        **_SMALL, head_dim=8, sliding_window=window, layer_types=layers, query_pre_attn_scalar=8, **settings
+    )
+    return _drawn(Gemma3ForCausalLM, config, seed)
+
+
+_SMALL: dict[str, Any] = {
+    "vocab_size": 261,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+
+
+def _drawn(kind: Any, config: Any, seed: int) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return kind(config).eval()

@@ -1,60 +1,192 @@
-"""Cached greedy drafting: fast, at any batch size, and never trusted."""
+"""Cached greedy drafting: fast, at any batch size, and never trusted.
+
+Forwards are spent on decisions only: the tokens that the contract forces go into the cache in one chunk with the
+decision before them. Rows of a block go in lockstep from one number to the next; what all prompts share is run once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from emoloom.decoding.grammar import FREE, LABEL, Node
+
 COMPACT_SHARE = 0.75
-"""The batch is cut to its running rows when their share falls below this."""
+"""The block is cut to its running rows when their share falls below this."""
+SPLIT_SHARE = 0.4
+"""Rows that write more labels than the others leave the block when their share falls below this."""
+
+
+@dataclass
+class Draft:
+    """One row being drafted."""
+
+    known: list[int]
+    """Prompt and what is verified of the answer."""
+    limit: int
+    """Most tokens to add."""
+    node: Node
+    """State of the answer."""
+    added: list[int] = field(default_factory=list)
+    pending: list[int] = field(default_factory=list)
+    """The last of `known` and `added` that are not in the cache yet."""
+    guessed: int = 0
+    """How many of the first added tokens are there only because the contract has them."""
+    dropped: int = 0
+    """How many of them the model contradicted: they lie behind the last real token of the first chunk."""
+
+    def add(self, token: int, eos_id: int) -> None:
+        """Take a decision and what the contract forces after it."""
+        self.node = self.node.after(token)
+        forced, self.node = self.node.forced()
+        tokens = [token, *forced][: self.limit - len(self.added)]
+        if eos_id in tokens:
+            tokens = tokens[: tokens.index(eos_id) + 1]
+        self.added += tokens
+        self.pending, self.dropped = tokens, 0
+
+    def finished(self, eos_id: int) -> bool:
+        """Whether nothing is left to draft."""
+        return len(self.added) == self.limit or self.added[-1:] == [eos_id]
 
 
 @torch.inference_mode()
-def draft(model: Any, prefixes: Sequence[list[int]], limits: Sequence[int], eos_id: int) -> list[list[int]]:
-    """Continue each prefix greedily with a key-value cache.
+def draft(
+    model: Any, prompts: Sequence[list[int]], verified: Sequence[list[int]], max_new_tokens: int, eos_id: int,
+    grammar: Node,
+) -> list[list[int]]:  # fmt: skip
+    """Continue each answer greedily with a key-value cache.
 
     Args:
         model: causal language model.
-        prefixes: token ids to continue (prompt and what is verified so far), left-padded to one length here.
-        limits: most tokens to add to each prefix.
-        eos_id: ends a continuation.
+        prompts: prompt ids of each row.
+        verified: answer ids that are certain already.
+        max_new_tokens: token limit of an answer.
+        eos_id: ends an answer.
+        grammar: state before the first token of an answer (`FREE` where nothing is to be taken for granted).
 
     Returns:
-        The added ids of each prefix, end-of-sequence included where reached.
+        The ids to add to each row's verified ones, end-of-sequence included where reached.
     """
+    rows = [_begin(*pair, max_new_tokens, grammar) for pair in zip(prompts, verified, strict=True)]
+    unfinished = [row for row in rows if not row.finished(eos_id)]
+    blocks = [_first_block(model, unfinished, eos_id)] if unfinished else []
+    while blocks:
+        blocks += blocks.pop().run()
+    return [row.added for row in rows]
+
+
+def _begin(prompt: list[int], verified: list[int], max_new_tokens: int, grammar: Node) -> Draft:
+    """A row with what the contract forces right after its verified tokens."""
+    node = grammar
+    for token in verified:
+        node = node.after(token)
+    forced, node = node.forced()
+    row = Draft([*prompt, *verified], max_new_tokens - len(verified), node)
+    row.added = forced[: row.limit]
+    row.guessed = len(row.added)
+    return row
+
+
+def _first_block(model: Any, rows: list[Draft], eos_id: int) -> _Block:
+    """All rows in one block, their known tokens in its cache, the first decision taken."""
     from transformers import DynamicCache
 
-    device, count, longest = model.device, len(prefixes), max(len(prefix) for prefix in prefixes)
-    ids = torch.zeros((count, longest), dtype=torch.int64)
-    mask = torch.zeros((count, longest), dtype=torch.int64)
-    for row, prefix in enumerate(prefixes):
-        ids[row, longest - len(prefix) :] = torch.tensor(prefix)
-        mask[row, longest - len(prefix) :] = 1
-    ids, mask = ids.to(device), mask.to(device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.config)
-    added: list[list[int]] = [[] for _ in prefixes]
-    running = list(range(count))
-    while running:
-        hidden = model.base_model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        ).last_hidden_state[:, -1]
-        chosen = model.get_output_embeddings()(hidden).argmax(-1)
-        for row, token in zip(running, chosen.tolist(), strict=True):
-            if len(added[row]) < limits[row] and added[row][-1:] != [eos_id]:
-                added[row].append(token)
-        alive = [
-            place for place, row in enumerate(running) if added[row][-1:] != [eos_id] and len(added[row]) < limits[row]
-        ]
-        ids, positions = chosen.unsqueeze(-1), positions[:, -1:] + 1
-        mask = torch.cat([mask, mask.new_ones(len(running), 1)], dim=-1)
-        if not alive:
-            break
-        if len(alive) < COMPACT_SHARE * len(running):
-            keep = torch.tensor(alive, device=device)
-            cache.batch_select_indices(keep)
-            ids, mask, positions = ids[keep], mask[keep], positions[keep]
-            running = [running[place] for place in alive]
-    return added
+    cache, shared = DynamicCache(), _shared_prefix([row.known for row in rows])
+    if shared:
+        ids = torch.tensor([rows[0].known[:shared]], device=model.device)
+        model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(len(rows))
+    for row in rows:
+        row.pending = [*row.known[shared:], *row.added]
+    block = _Block(model, cache, torch.ones((len(rows), shared), dtype=torch.int64), rows, eos_id)
+    block.decide(block.running, first=True)
+    return block
+
+
+class _Block:
+    """Rows with a common cache. A row is a line of the batch; a column where it has no token is masked for it."""
+
+    def __init__(self, model: Any, cache: Any, mask: torch.Tensor, rows: list[Draft], eos_id: int) -> None:
+        self.model, self.cache, self.mask, self.rows, self.eos_id = model, cache, mask, rows, eos_id
+        self.running = list(range(len(rows)))
+
+    def run(self) -> list[_Block]:
+        """Draft to the end; returns the blocks that were split off on the way."""
+        split: list[_Block] = []
+        while self.running:
+            behind = [line for line in self.running if self.rows[line].node.phase == LABEL]
+            ahead = [line for line in self.running if self.rows[line].node.phase != LABEL]
+            if behind and ahead and len(behind) < SPLIT_SHARE * len(self.rows):
+                split.append(self._part(behind))
+                self._keep(ahead)
+            elif len(self.running) < COMPACT_SHARE * len(self.rows):
+                self._keep(self.running)
+            else:
+                self.decide(behind or ahead, first=False)
+        return split
+
+    def decide(self, lines: list[int], *, first: bool) -> None:
+        """Run the pending tokens of some lines and add the next decision to each."""
+        width = max(len(self.rows[line].pending) for line in lines)
+        ids, mask = torch.zeros((2, len(self.rows), width), dtype=torch.int64)
+        for line in lines:
+            tokens = self.rows[line].pending
+            ids[line, width - len(tokens) :] = torch.tensor(tokens)
+            mask[line, width - len(tokens) :] = 1
+        self.mask = torch.cat([self.mask, mask], dim=1)
+        positions = (self.mask.cumsum(1) - 1)[:, -width:].clamp(min=0)
+        device = self.model.device
+        hidden = self.model.base_model(
+            input_ids=ids.to(device), attention_mask=self.mask.to(device), position_ids=positions.to(device),
+            past_key_values=self.cache, use_cache=True,
+        ).last_hidden_state  # fmt: skip
+        if first:
+            self._doubt(hidden)
+        chosen = self._argmax(hidden, [(line, width - 1 - self.rows[line].dropped) for line in lines])
+        for line, token in zip(lines, chosen, strict=True):
+            self.rows[line].add(token, self.eos_id)
+        self.running = [line for line in self.running if not self.rows[line].finished(self.eos_id)]
+
+    def _argmax(self, hidden: torch.Tensor, places: list[tuple[int, int]]) -> list[int]:
+        lines, columns = torch.tensor(places, device=hidden.device).unbind(1)
+        chosen: list[int] = self.model.get_output_embeddings()(hidden[lines, columns]).argmax(-1).tolist()
+        return chosen
+
+    def _doubt(self, hidden: torch.Tensor) -> None:
+        """Where the model would not go on as the contract does, drop what was taken for granted."""
+        lines = [line for line, row in enumerate(self.rows) if row.guessed]
+        if not lines:
+            return
+        last = hidden.shape[1] - 1
+        for line, token in zip(
+            lines, self._argmax(hidden, [(line, last - self.rows[line].guessed) for line in lines]), strict=True
+        ):
+            row = self.rows[line]
+            if token != row.added[0]:
+                self.mask[line, -row.guessed :] = 0
+                row.added, row.node, row.dropped = [], FREE, row.guessed
+
+    def _part(self, lines: list[int]) -> _Block:
+        """A block of its own for some lines."""
+        from transformers import DynamicCache
+
+        keep = torch.tensor(lines, device=self.model.device)
+        cache = DynamicCache([(layer.keys[keep], layer.values[keep]) for layer in self.cache.layers])
+        return _Block(self.model, cache, self.mask[lines], [self.rows[line] for line in lines], self.eos_id)
+
+    def _keep(self, lines: list[int]) -> None:
+        """Cut the block to some lines."""
+        self.cache.batch_select_indices(torch.tensor(lines, device=self.model.device))
+        self.mask, self.rows = self.mask[lines], [self.rows[line] for line in lines]
+        self.running = list(range(len(lines)))
+
+
+def _shared_prefix(lines: Sequence[list[int]]) -> int:
+    """Length of the longest beginning that all lines share, the last token of each left out."""
+    shortest = min(len(line) for line in lines) - 1
+    first = lines[0]
+    return next((n for n in range(shortest) if any(line[n] != first[n] for line in lines)), shortest)

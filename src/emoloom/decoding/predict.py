@@ -7,6 +7,7 @@ from typing import Any
 
 from emoloom.contract.parser import parse, unfaithful_cues
 from emoloom.decoding.engine import Request, answer
+from emoloom.decoding.grammar import answer_grammar
 from emoloom.decoding.normative import Answer
 from emoloom.decoding.protocol import Protocol
 from emoloom.models.codec import Codec
@@ -18,7 +19,8 @@ def predict(
 ) -> Iterator[Prediction]:
     """Yield the normative prediction of every example as it is ready, in no particular order."""
     requests = [Request(index, codec.encode_prompt(example.text)) for index, example in enumerate(examples)]
-    for row, answered in answer(model, protocol, codec.eos_id, requests, draft_rows=draft_rows):
+    grammar = answer_grammar(codec)
+    for row, answered in answer(model, protocol, codec.eos_id, requests, draft_rows=draft_rows, grammar=grammar):
         yield prediction_of(codec, examples[row], answered)
 
 
