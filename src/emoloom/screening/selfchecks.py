@@ -83,7 +83,7 @@ def quick_selfcheck_of(candidate: Candidate, protocol: Protocol) -> SelfCheck:
 
     codec = load_codec(candidate)
     rows = by_length(codec)[: min(QUICK_ROWS, protocol.batch_rows)]
-    lines = [Line(codec.encode_prompt(row.text), _answer_ids(codec, row)) for row in rows]
+    lines = [Line(codec.encode_prompt(row.text), _answer_ids(codec, row)[: protocol.max_new_tokens]) for row in rows]
     return quick_selfcheck(load_base(candidate, dtype=protocol.dtype), protocol, codec.eos_id, lines)
 
 

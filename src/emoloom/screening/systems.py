@@ -116,7 +116,7 @@ def environments(run: RunFolder, config: Config) -> dict[str, dict[str, object]]
         for number, environment in enumerate(stage.get("environments", []), start=1):
             found[name if number == 1 else f"{name} ({number})"] = environment
         if name in found:
-            how = {key: stage[key] for key in ("mode", "noise") if key in stage}  # by file
+            how: dict[str, object] = {key: stage[key] for key in ("mode", "noise") if key in stage}  # by file
             found[name] = {**found[name], **how}
     return found
 
