@@ -75,6 +75,8 @@ def test_predictions_name_protocol_and_environment(finished: Path) -> None:
         header = store.read_header(path)
         assert header["protocol_id"].startswith("protocol-1-")
         assert header["environment"]["threads"] == 1
+        assert header["mode"] == "verify"
+        assert store.read_json(path.parent / store.STAGE_FILE)["noise"] == {"builtin": header["noise"]}
         predictions = store.read_records(path, Prediction)
         assert len(predictions) == 24
         assert all(p.certificate and p.certificate.verify_forwards >= 1 for p in predictions)

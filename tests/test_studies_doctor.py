@@ -89,6 +89,7 @@ def leaky(monkeypatch: pytest.MonkeyPatch) -> None:
         return model
 
     monkeypatch.setattr(loading, "load_base", load_base)
+    monkeypatch.setattr(doctor, "load_base", load_base)
 
 
 def test_where_all_is_well_decoding_verifies_and_says_so(tmp_path: Path, tiny: Candidate, config: Config) -> None:
@@ -134,16 +135,20 @@ def test_an_outcome_is_paid_for_once(
     assert selfchecks.selfcheck_of(tiny, config, lambda line: None) == first
 
 
-@pytest.mark.parametrize("damage", ["", "{}", "[1]", "null", '{"scope": 1, "outcome": 2}', "\x00\xff", "{" * 5000])
 def test_a_damaged_outcome_is_ignored_and_made_again(
-    tmp_path: Path, tiny: Candidate, config: Config, damage: str
+    tmp_path: Path, tiny: Candidate, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = selfchecks.selfcheck_of(tiny, config, lambda line: None)
+    made: list[Candidate] = []
+    monkeypatch.setattr(selfchecks, "quick_selfcheck_of", lambda candidate, _: made.append(candidate) or first)
     (kept,) = (tmp_path / "doctor").iterdir()
     whole = kept.read_bytes()
-    kept.write_bytes(damage.encode("latin-1"))
-    assert selfchecks.selfcheck_of(tiny, config, lambda line: None) == first
-    assert kept.read_bytes() == whole
+    damages = (b"", b"{}", b"[1]", b"null", b'{"scope": 1, "outcome": 2}', b"\x00\xff", b"[" * 100_000, whole[:-9])
+    for number, damage in enumerate(damages, start=1):
+        kept.write_bytes(damage)
+        assert selfchecks.selfcheck_of(tiny, config, lambda line: None) == first
+        assert kept.read_bytes() == whole
+        assert len(made) == number
 
 
 def test_an_outcome_of_another_scope_or_version_is_not_believed(tiny: Candidate, config: Config) -> None:

@@ -102,7 +102,7 @@ def read_outcome(scope: Scope, config: Config) -> SelfCheck | None:
     """The kept outcome of this scope; None where there is none, or where the file is damaged or of another scope."""
     try:
         kept = store.read_record(_path(scope, config), KeptOutcome)
-    except InputError:
+    except (InputError, RecursionError):  # the second: a file of nothing but brackets
         return None
     return kept.outcome if kept.scope == scope else None
 
