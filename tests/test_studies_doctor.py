@@ -21,7 +21,7 @@ from emoloom.errors import CandidateError
 from emoloom.models import loading
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.models.codec import load_codec
-from emoloom.records import Example, Prediction
+from emoloom.records import Check, Example, Prediction
 from emoloom.screening import cells, selfchecks
 from emoloom.studies import doctor
 from emoloom.studies.doctor import LIBRARIES, OPTIONAL, diagnose
@@ -250,6 +250,18 @@ def test_the_command_says_plainly_that_decoding_steps(
     assert code == 0
     assert out.splitlines()[-1].startswith("verdict: step (drafted answers cannot be verified")
     assert "failed         padding" in out
+
+
+def test_the_command_warns_where_stepping_is_not_repeatable_either(
+    tiny: Candidate, config: Config, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = selfchecks.selfcheck_of(tiny, config, lambda line: None)
+    failed = (*made.checks, Check(code=selfcheck.RERUN, status="failed", message="8 rows differ"))
+    unfit = made.model_copy(update={"mode": "step", "checks": failed})
+    monkeypatch.setattr(doctor, "full_selfcheck", lambda *arguments, **keywords: unfit)
+    code, out, _ = call(capsys, "--candidate", tiny.name, "--rows", "2", *settings(config))
+    assert code == 0
+    assert "rerun failed: not even stepping gives the same answer every time" in out
 
 
 def test_the_command_prints_one_json_document(

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 VERDICTS = {
     "verify": "drafted answers may be verified in one forward here",
     "step": "drafted answers cannot be verified in one forward here: decoding steps, one forward a token, which is "
-    "slower and as exact",
+    "slower and defines the answer",
 }
+UNREPEATABLE = ("rerun", "slot")
+"""Checks whose failure also reaches stepping."""
 
 
 @app.command()
@@ -57,6 +59,9 @@ def _print(found: Diagnosis) -> None:
     _print_checks(found.selfcheck)
     print(f"\n{found.other_dtype}, for information")
     _print_checks(found.other)
+    broken = [c.code for c in found.selfcheck.checks if c.status == "failed" and c.code in UNREPEATABLE]
+    if broken:
+        print(f"\n{' and '.join(broken)} failed: not even stepping gives the same answer every time on this machine")
     print(f"\nverdict: {found.verdict} ({VERDICTS[found.verdict]})")
 
 
