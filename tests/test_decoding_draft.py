@@ -63,7 +63,7 @@ def answers_of(codec: Codec) -> list[list[int]]:
         (("neutral",), 0.5, ""),
         (("fear",), 0.11, "so dark"),
         (("grief", "remorse", "sadness"), 0.05, "gone lost alone"),
-        (("love",), 1.0, "sweet"),
+        (("love",), 0.93, "sweet"),
         (("pride",), 0.9, ""),
     ]
     targets = [Target(labels=names, vad=Vad(v=v, a=0.5, d=0.4), rationale=cues) for names, v, cues in written]
@@ -81,10 +81,7 @@ def test_every_row_gets_its_answer(codec: Codec) -> None:
     prompts = prompts_of(codec, len(answers))
     model = Reciter([p + a for p, a in zip(prompts, answers, strict=True)])
     found = draft(model, prompts, [[] for _ in prompts], LIMIT, EOS, answer_grammar(codec))
-    expected = [None if "1.00" in codec.decode(a) else a for a in answers]
-    for got, answer in zip(found, expected, strict=True):
-        if answer is not None:  # a number of 1.00 is the one thing of the contract that a draft may get wrong
-            assert got == answer
+    assert found == answers
 
 
 def test_a_continued_row_goes_on_from_what_is_verified(codec: Codec) -> None:
@@ -94,9 +91,7 @@ def test_a_continued_row_goes_on_from_what_is_verified(codec: Codec) -> None:
     for kept in (1, 12, 20, 60):
         verified = [answer[: min(kept, len(answer) - 1)] for answer in answers]
         found = draft(model, prompts, verified, LIMIT, EOS, answer_grammar(codec))
-        for done, got, answer in zip(verified, found, answers, strict=True):
-            if "1.00" not in codec.decode(answer):
-                assert done + got == answer
+        assert [done + got for done, got in zip(verified, found, strict=True)] == answers
 
 
 def test_without_a_grammar_and_with_a_low_limit(codec: Codec) -> None:
@@ -119,3 +114,12 @@ def test_forced_tokens_cost_no_forward_of_their_own(codec: Codec) -> None:
     with_grammar, without = cost(answer_grammar(codec)), cost(FREE)
     assert with_grammar[0] < 0.6 * without[0]
     assert with_grammar[1] < 1.15 * without[1]
+
+
+def test_one_is_the_number_that_a_draft_may_get_wrong(codec: Codec) -> None:
+    answer = codec.encode_target(Target(labels=("love",), vad=Vad(v=1.0, a=0.5, d=0.4), rationale="")).ids
+    prompt = prompts_of(codec, 1)[0]
+    [found] = draft(Reciter([prompt + answer]), [prompt], [[]], LIMIT, EOS, answer_grammar(codec))
+    until = codec.decode(answer).index("1.00")
+    assert found[:until] == answer[:until]
+    assert codec.decode(found[until : until + 2]) == "0."

@@ -32,7 +32,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def overrides(tiny: Path, directory: Path, **more: str) -> tuple[str, ...]:
     values = {
-        "run.directory": str(directory), "run.name": "t", "run.threads": "1",
+        "run.directory": str(directory), "run.name": "t", "run.threads": "1", "candidates.cache_dir": f"{tiny}-cache",
         "candidates.names": f'["dir:{tiny}", "random:dir:{tiny}"]', "data.evaluate": '["builtin:24"]',
         "training.budget": "24000 tokens", "training.batch_rows": "4", "training.window_rows": "16",
         "training.checkpoint_steps": "2", "training.dtype": "fp32", "training.learning_rate": "0.0005",
@@ -75,6 +75,8 @@ def test_predictions_name_protocol_and_environment(finished: Path) -> None:
         header = store.read_header(path)
         assert header["protocol_id"].startswith("protocol-1-")
         assert header["environment"]["threads"] == 1
+        assert header["mode"] == "verify"
+        assert store.read_json(path.parent / store.STAGE_FILE)["noise"] == {"builtin": header["noise"]}
         predictions = store.read_records(path, Prediction)
         assert len(predictions) == 24
         assert all(p.certificate and p.certificate.verify_forwards >= 1 for p in predictions)

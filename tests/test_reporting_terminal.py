@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from emoloom.records import Check, SystemRow
+from emoloom.reporting.board import FRAGILE_HEADING
 from emoloom.reporting.terminal import print_leaderboard
 from emoloom.reporting.view import View, build_view
 from reporting_fake import make_leaderboard, make_rows, make_view
@@ -118,3 +119,10 @@ def test_an_empty_leaderboard_prints_its_verdict() -> None:
     leaderboard = make_leaderboard([], systems=(), checks=(), verdict="Nothing was scored.", smallest_difference=None)
     view = build_view(leaderboard, rows={}, predictions={}, manifests=[], config={}, costs={}, environment={})
     assert printed(view).strip() == "Nothing was scored."
+
+
+def test_fragile_answers_are_counted_where_the_noise_was_measured() -> None:
+    assert FRAGILE_HEADING not in printed(make_view())
+    text = " ".join(printed(make_view(noise={"smollm2-135m": {"builtin": 4e-5}})).split())
+    assert f"{FRAGILE_HEADING}: smollm2-135m" in text
+    assert "/120 (noise 4.0e-05)" in text

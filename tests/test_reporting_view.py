@@ -3,6 +3,7 @@
 import pytest
 
 from emoloom.records import Example, MetricValue, SystemRow, Vad
+from emoloom.reporting.board import FRAGILE_HEADING
 from emoloom.reporting.plaintext import MAX_SHOWN_CHARS, one_line, shown, visible
 from emoloom.reporting.sample import MAX_SAMPLE_ROWS, sample_rows
 from emoloom.reporting.view import MAX_CURVE_POINTS, View, build_view
@@ -207,3 +208,19 @@ def test_a_very_long_word_is_cut_and_says_by_how_much() -> None:
     text = shown("x" * 10_000)
     assert text.startswith("x" * MAX_SHOWN_CHARS)
     assert text.endswith(f"[{10_000 - MAX_SHOWN_CHARS:,} more characters]")
+
+
+def test_fragile_answers_are_counted_for_each_system_and_corpus_whose_noise_is_known() -> None:
+    rows = {"builtin": make_rows("builtin", 4), "emobank": make_rows("emobank", 2, labelled=False)}
+    margins = (0.0, 0.0199, 0.02, 3.0)
+    predictions = {
+        "smollm2-360m": {c: [prediction(row, "", margin=m) for row, m in zip(found, margins, strict=False)]
+                         for c, found in rows.items()},
+        "smollm2-135m": {c: [prediction(row, "", margin=1.0) for row in found] for c, found in rows.items()},
+        "lexicon": {c: [prediction(row, "", certificate=False) for row in found] for c, found in rows.items()},
+    }  # fmt: skip
+    noise = {"smollm2-360m": {"builtin": 0.002}, "smollm2-135m": {"builtin": 5.0}, "lexicon": {"builtin": 1.0}}
+    view = make_view(rows=rows, predictions=predictions, noise=noise)
+    by_corpus = {corpus.name: [n for n in corpus.notes if n.startswith(FRAGILE_HEADING)] for corpus in view.corpora}
+    counts = "smollm2-360m 2/4 (noise 2.0e-03), smollm2-135m 4/4 (noise 5.0e+00)"
+    assert by_corpus == {"builtin": [f"{FRAGILE_HEADING}: {counts}"], "emobank": []}

@@ -348,7 +348,7 @@ def _report_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]
 def _view(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> Any:
     """What terminal and page show, from the run's files alone."""
     from emoloom.reporting.view import build_view
-    from emoloom.screening.systems import environments, learning_curves
+    from emoloom.screening.systems import environments, learning_curves, noises
 
     return build_view(
         store.read_record(run.leaderboard, Leaderboard),
@@ -359,4 +359,5 @@ def _view(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> Any
         costs=store.read_json(run.costs) if run.costs.exists() else {},
         environment=environments(run, config),
         learning=learning_curves(run, config),
+        noise=noises(run, config),
     )

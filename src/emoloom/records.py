@@ -162,6 +162,7 @@ class MetricValue(Record):
 
 
 SystemKind = Literal["candidate", "control", "untrained", "floor"]
+DecodingMode = Literal["verify", "step"]
 CheckStatus = Literal["passed", "failed", "not-applicable", "skipped"]
 
 
@@ -185,6 +186,19 @@ class Check(Record):
     code: str
     status: CheckStatus
     message: str
+
+
+class SelfCheck(Record):
+    """What the bit tests of a machine with a candidate found."""
+
+    mode: DecodingMode
+    """`verify`: a draft may be verified in one forward; `step`: it takes one forward a token."""
+    noise: Annotated[float, Field(ge=0.0)] | None
+    """Largest |difference| of fp32 logits between the pinned shape and other shapes; None where not finite."""
+    noise_by_shape: dict[str, float | None]
+    smallest_margin: float | None
+    """Smallest top-1 minus top-2 logit of the candidate's own answers; None where it gave none."""
+    checks: tuple[Check, ...]
 
 
 class Leaderboard(Record):

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from emoloom.contract.parser import parse, unfaithful_cues
 from emoloom.decoding.engine import Request, answer
 from emoloom.decoding.grammar import answer_grammar
-from emoloom.decoding.normative import Answer
-from emoloom.decoding.protocol import Protocol
+from emoloom.decoding.normative import Answer, step
+from emoloom.decoding.protocol import Protocol, rung_of
 from emoloom.models.codec import Codec
-from emoloom.records import Certificate, Example, Finish, Prediction
+from emoloom.records import Certificate, DecodingMode, Example, Finish, Prediction
 
 
 def predict(
-    model: Any, codec: Codec, protocol: Protocol, examples: Sequence[Example], *, draft_rows: int
+    model: Any,
+    codec: Codec,
+    protocol: Protocol,
+    examples: Sequence[Example],
+    *,
+    draft_rows: int,
+    mode: DecodingMode = "verify",
 ) -> Iterator[Prediction]:
-    """Yield the normative prediction of every example as it is ready, in no particular order."""
+    """Yield the normative prediction of every example as it is ready, in no particular order.
+
+    Args:
+        model: causal language model in the protocol's dtype.
+        codec: the candidate's tokenizer.
+        protocol: the decoding protocol.
+        examples: rows to answer.
+        draft_rows: rows drafted together; changes speed only.
+        mode: `verify` where the self-check allows it; `step` is slower and needs nothing but the definition.
+    """
     requests = [Request(index, codec.encode_prompt(example.text)) for index, example in enumerate(examples)]
-    grammar = answer_grammar(codec)
-    for row, answered in answer(model, protocol, codec.eos_id, requests, draft_rows=draft_rows, grammar=grammar):
+    if mode == "step":
+        answers = _stepped(model, protocol, codec.eos_id, requests)
+    else:
+        grammar = answer_grammar(codec)
+        answers = answer(model, protocol, codec.eos_id, requests, draft_rows=draft_rows, grammar=grammar)
+    for row, answered in answers:
         yield prediction_of(codec, examples[row], answered)
+
+
+def _stepped(model: Any, protocol: Protocol, eos_id: int, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+    """The oracle's answers, a full batch of one sequence length at a time, so that finished rows can be kept."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    by_rung: dict[int, list[Request]] = defaultdict(list)
+    for request in requests:
+        rung_of(len(request.prompt), protocol.max_new_tokens, limit)
+        by_rung[rung_of(len(request.prompt), protocol.stages[0].end)].append(request)
+    for rung in sorted(by_rung):
+        for start in range(0, len(by_rung[rung]), protocol.batch_rows):
+            group = by_rung[rung][start : start + protocol.batch_rows]
+            answers = step(model, protocol, eos_id, [request.prompt for request in group])
+            yield from zip((request.row for request in group), answers, strict=True)
 
 
 def prediction_of(codec: Codec, example: Example, answered: Answer) -> Prediction:

@@ -13,6 +13,8 @@ from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.viewdata import BoardRow, Cell, Definition, FailureRow, LabelRow, SystemView
 
 DASH = "\u2013"
+FRAGILE_FACTOR = 10.0
+FRAGILE_HEADING = f"Fragile answers, with a margin under {FRAGILE_FACTOR:.0f} times the noise between shapes"
 Metrics = Mapping[tuple[str, str], MetricValue]
 """(system, metric) -> value, of one corpus."""
 
@@ -113,6 +115,22 @@ def notes_of(rows: Iterable[BoardRow]) -> tuple[str, ...]:
         holds_for = "" if len(names) == measured[metric] else f" ({', '.join(names)})"
         joined.setdefault((note, holds_for), []).append(define(metric).title)
     return tuple(f"{', '.join(titles)}: {note}{holds_for}" for (note, holds_for), titles in joined.items())
+
+
+def fragile_note(predictions: Mapping[str, Sequence[Prediction]], noise: Mapping[str, float]) -> tuple[str, ...]:
+    """One note with the fragile answers of each system whose noise is known; nothing where no system's is.
+
+    Args:
+        predictions: by system, of one corpus.
+        noise: by system, the largest logit difference between shapes.
+    """
+    counts = []
+    for system, answers in predictions.items():
+        margins = [answer.certificate.min_margin for answer in answers if answer.certificate is not None]
+        if system in noise and margins:
+            fragile = sum(margin < FRAGILE_FACTOR * noise[system] for margin in margins)
+            counts.append(f"{one_line(system)} {fragile}/{len(margins)} (noise {noise[system]:.1e})")
+    return (f"{FRAGILE_HEADING}: {', '.join(counts)}",) if counts else ()
 
 
 def label_rows(

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from emoloom.reporting.board import DASH, number
+from emoloom.reporting.board import DASH, FRAGILE_HEADING, number
 from emoloom.reporting.viewdata import BoardRow, CorpusView, SystemView, View
 
 NAME_WIDTH = 20
@@ -68,7 +68,8 @@ def _print_corpus(corpus: CorpusView, console: Console) -> None:
 
 def _notes(corpus: CorpusView) -> list[str]:
     """What a reader of this short table must know; the report has every note."""
-    notes = [note for note in corpus.notes if "macro-F1 @all" in note.partition(":")[0]]
+    headings = ("macro-F1 @all", FRAGILE_HEADING)
+    notes = [note for note in corpus.notes if any(heading in note.partition(":")[0] for heading in headings)]
     dashes = any(cell.total and cell.value is None for row in corpus.rows for cell in row.cells)
     return [*notes, "A dash is a number that is not defined here; the report says why."] if dashes else notes
 

@@ -11,6 +11,7 @@ from emoloom.reporting.board import (
     board_rows,
     columns_of,
     failure_rows,
+    fragile_note,
     label_rows,
     metrics_of,
     notes_of,
@@ -36,6 +37,7 @@ def build_view(
     costs: Mapping[str, Any],
     environment: Mapping[str, Any],
     learning: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    noise: Mapping[str, Mapping[str, float]] | None = None,
 ) -> View:
     """Everything that a report shows.
 
@@ -48,6 +50,7 @@ def build_view(
         costs: measured times and sizes, `{system: {name: value}}`.
         environment: where predictions were made, `{name: value}` or `{system: {name: value}}`.
         learning: by system, (tokens seen, loss) of each logged step.
+        noise: by system, then corpus, the largest logit difference between shapes where it was decoded.
     """
     names = {
         name: None for name in (leaderboard.ranked_corpus, *rows, *(m.corpus for m in leaderboard.metrics)) if name
@@ -58,6 +61,7 @@ def build_view(
             name,
             rows.get(name, ()),
             {system: found.get(name, ()) for system, found in predictions.items()},
+            {system: found[name] for system, found in (noise or {}).items() if name in found},
         )
         for name in names
     ]
@@ -86,8 +90,9 @@ def build_view(
 
 
 def _corpus_view(
-    leaderboard: Leaderboard, name: str, rows: Sequence[Example], predictions: Mapping[str, Sequence[Prediction]]
-) -> CorpusView:
+    leaderboard: Leaderboard, name: str, rows: Sequence[Example], predictions: Mapping[str, Sequence[Prediction]],
+    noise: Mapping[str, float],
+) -> CorpusView:  # fmt: skip
     metrics = metrics_of(leaderboard, name)
     systems = [system.name for system in leaderboard.systems]
     columns = columns_of(metrics)
@@ -99,7 +104,7 @@ def _corpus_view(
         n_rows=len(rows) or max((found.total for found in metrics.values()), default=0),
         columns=columns,
         rows=board,
-        notes=notes_of(board),
+        notes=(*notes_of(board), *fragile_note(predictions, noise)),
         label_systems=label_systems,
         label_rows=labels,
         failures=failure_rows(predictions, metrics, systems),

@@ -17,9 +17,10 @@ from emoloom.config import Config
 from emoloom.contract.prompt import contract_id
 from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate
-from emoloom.progress import Say, bar
-from emoloom.records import Example, Prediction, TrainingRow
+from emoloom.progress import Say, bar, say
+from emoloom.records import Example, Prediction, SelfCheck, TrainingRow
 from emoloom.screening.plan import Budget, PlannedCandidate
+from emoloom.screening.selfchecks import selfcheck_of
 
 KEY = "key"
 CLOCK_EVERY_SECONDS = 5.0
@@ -143,14 +144,19 @@ def decode_cell(
         for slug, (digest, rows) in evaluation.items():
             file_key = store.digest_of({**inputs, "rows": digest})
             if not _has_answers(folder / f"{slug}.jsonl", file_key, rows):
-                model = model or _load(candidate, weights, config)
-                _decode_file(folder / f"{slug}.jsonl", file_key, model, candidate, config, rows)
-        environments = [store.read_header(folder / f"{slug}.jsonl")["environment"] for slug in evaluation]
+                if model is None:
+                    trust = selfcheck_of(candidate, config, say)
+                    model = _load(candidate, weights, config)
+                _decode_file(folder / f"{slug}.jsonl", file_key, model, candidate, config, trust, rows)
+        headers = {slug: store.read_header(folder / f"{slug}.jsonl") for slug in evaluation}
+        environments = [header["environment"] for header in headers.values()]
         facts = {
             "inputs": inputs,
             "protocol": protocol.model_dump(mode="json"),
             "protocol_id": protocol.id,
             "environments": [e for place, e in enumerate(environments) if e not in environments[:place]],
+            "mode": {slug: header.get("mode") for slug, header in headers.items()},
+            "noise": {slug: header.get("noise") for slug, header in headers.items()},
             "seconds": round(elapsed(), 1),
         }
     store.finish_stage(folder, key, **facts)
@@ -167,24 +173,29 @@ def _has_answers(path: Path, key: str, rows: Sequence[Example]) -> bool:
 
 
 def _decode_file(
-    path: Path, key: str, model: Any, candidate: Candidate, config: Config, rows: Sequence[Example]
+    path: Path, key: str, model: Any, candidate: Candidate, config: Config, trust: SelfCheck, rows: Sequence[Example]
 ) -> None:
+    """Decode one corpus, verifying drafts only where the self-check allows it."""
     from emoloom.decoding.predict import predict
     from emoloom.decoding.protocol import environment, protocol_of
     from emoloom.models.codec import load_codec
 
     protocol, here = protocol_of(config.decoding), environment().model_dump(mode="json")
     # a file begun elsewhere is begun anew: no file may hold the answers of two environments
-    partial = store.PartialRecords(path, Prediction, store.digest_of([key, here]))
+    partial = store.PartialRecords(path, Prediction, store.digest_of([key, here, trust.mode]))
     done = {prediction.row_id for prediction in partial.records}
     left = [row for row in rows if row.id not in done]
+    codec, draft_rows = load_codec(candidate), config.decoding.draft_rows
     with bar(f"decoding {candidate.name} on {path.stem}", "rows") as tick:
         tick(len(done), len(rows), "")
-        for prediction in predict(model, load_codec(candidate), protocol, left, draft_rows=config.decoding.draft_rows):
+        for prediction in predict(model, codec, protocol, left, draft_rows=draft_rows, mode=trust.mode):
             partial.append(prediction)
             tick(len(partial.records), len(rows), "")
     by_id = {prediction.row_id: prediction for prediction in partial.records}
-    partial.finish((by_id[row.id] for row in rows), key=key, protocol_id=protocol.id, environment=here)
+    partial.finish(
+        (by_id[row.id] for row in rows), key=key, protocol_id=protocol.id, environment=here, mode=trust.mode,
+        noise=trust.noise,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from emoloom import __version__, store
 from emoloom.affect.lexicon import load_lexicon
 from emoloom.affect.weak_vad import fit_weak_vad, label_table
 from emoloom.config import Config
+from emoloom.corpora.selection import parse_selection
 from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
 from emoloom.progress import bar
@@ -107,13 +109,33 @@ def floor_systems(
 
 
 def environments(run: RunFolder, config: Config) -> dict[str, dict[str, object]]:
-    """Where each candidate's predictions were made; more than one place where a run was continued elsewhere."""
+    """Where and how each candidate was decoded; more than one place where a run was continued elsewhere."""
+    found: dict[str, dict[str, object]] = {}
+    for name in config.candidates.names:
+        stage = _decoding(run, name, TRAINED)
+        for number, environment in enumerate(stage.get("environments", []), start=1):
+            found[name if number == 1 else f"{name} ({number})"] = environment
+        if name in found:
+            how: dict[str, object] = {key: stage[key] for key in ("mode", "noise") if key in stage}  # by file
+            found[name] = {**found[name], **how}
+    return found
+
+
+def noises(run: RunFolder, config: Config) -> dict[str, dict[str, float]]:
+    """System -> corpus -> largest logit difference between shapes, where it was measured before decoding."""
     found = {}
     for name in config.candidates.names:
-        path = run.predictions(name, TRAINED) / store.STAGE_FILE
-        for number, environment in enumerate(store.read_json(path)["environments"] if path.exists() else [], start=1):
-            found[name if number == 1 else f"{name} ({number})"] = environment
+        for system, state in ((name, TRAINED), (f"untrained {name}", UNTRAINED)):
+            by_file = _decoding(run, name, state).get("noise", {})
+            corpora = {parse_selection(entry)[0] for entry in config.data.evaluate}
+            found[system] = {c: n for c in corpora if isinstance(n := by_file.get(run.slug(c)), float)}
     return found
+
+
+def _decoding(run: RunFolder, name: str, state: str) -> dict[str, Any]:
+    """The facts of a decoding stage; none where it is not done."""
+    path = run.predictions(name, state) / store.STAGE_FILE
+    return dict(store.read_json(path)) if path.exists() else {}
 
 
 def learning_curves(run: RunFolder, config: Config) -> dict[str, list[tuple[float, float]]]:
