@@ -7,26 +7,57 @@ from typing import Annotated
 
 import typer
 
-from emoloom.cli.options import CandidateOption, JsonOption, SetOption, app, print_json, print_tree
+from emoloom.cli.options import CandidateOption, DataOption, JsonOption, SetOption, app, print_json, print_tree
 
 bench_app = typer.Typer(help="Ratios against peers, measured in one run.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
+
+CorpusOption = Annotated[str, typer.Option("--corpus", help="Corpus whose evaluation split is sampled.")]
+RepeatsOption = Annotated[int, typer.Option(min=1, help="Interleaved timings of each contestant.")]
 
 
 @bench_app.command("decode")
 def bench_decode(
     candidate: CandidateOption = "smollm2-135m",
     weights: Annotated[Path | None, typer.Option(help="Trained weights of a run (average.safetensors).")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Texts of the built-in evaluation split.")] = 16,
-    repeats: Annotated[int, typer.Option(min=1, help="Interleaved timings of each contestant.")] = 5,
+    corpus: CorpusOption = "builtin",
+    data_dir: DataOption = "",
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 16,
+    repeats: RepeatsOption = 5,
+    oracle: Annotated[int, typer.Option(min=0, help="Rows also answered by stepping and compared; slow.")] = 0,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Certified decoding against `generate` with and without cache, and against one forward."""
-    from emoloom.config import load_config
+    from emoloom.pipeline import configure
     from emoloom.progress import say
-    from emoloom.studies.bench import bench_decode as measure
+    from emoloom.studies.bench_decode import bench_decode as measure
 
-    config = load_config(None, tuple(overrides or ()))
-    result = measure(candidate, config, weights=weights, n_rows=rows, repeats=repeats, say=say)
+    config = configure(None, data_dir, tuple(overrides or ()))
+    result = measure(
+        candidate, config, weights=weights, corpus=corpus, n_rows=rows, repeats=repeats, oracle_rows=oracle, say=say
+    )
+    print_json(result) if as_json else print_tree(result)
+
+
+@bench_app.command("kv-off")
+def bench_kv_off(
+    candidates: Annotated[list[str], typer.Option("--candidate", help="Candidate; several, small to large.")] = [  # noqa: B006
+        "smollm2-135m"
+    ],
+    corpus: CorpusOption = "builtin",
+    data_dir: DataOption = "",
+    rows: Annotated[int, typer.Option(min=1, help="Rows, in one batch.")] = 4,
+    tokens: Annotated[int, typer.Option(min=1, max=48, help="Tokens of every answer.")] = 40,
+    repeats: RepeatsOption = 1,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What decoding without a cache costs as candidates grow: measured, and counted for 7B and 13B."""
+    from emoloom.pipeline import configure
+    from emoloom.progress import say
+    from emoloom.studies.kv_cost import measure_kv_cost
+
+    config = configure(None, data_dir, tuple(overrides or ()))
+    result = measure_kv_cost(candidates, config, corpus=corpus, n_rows=rows, repeats=repeats, limit=tokens, say=say)
     print_json(result) if as_json else print_tree(result)
