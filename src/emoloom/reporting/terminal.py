@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from rich.box import HORIZONTALS
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emoloom.reporting.board import DASH, number
-from emoloom.reporting.viewdata import BoardRow, CorpusView, SystemView, View
+from emoloom.reporting.viewdata import BoardRow, CorpusView, DriftView, SystemView, View
 
 NAME_WIDTH = 20
 """Columns are left out until at least this much is left for names."""
@@ -39,6 +39,31 @@ def print_leaderboard(view: View, console: Console) -> None:
     for corpus in view.corpora:
         _print_corpus(corpus, console)
     _print_checks(view, console)
+
+
+def print_drift(drift: DriftView, console: Console) -> None:
+    """Print a drift study: what changing one thing alone does, then every setting against the normative answers."""
+    console.print(Text(f"Protocol drift: {drift.candidate} on {drift.corpus}, {drift.n_rows} rows", style="bold cyan"))
+    said = ", ".join(f"{fact.name} {fact.value}" for fact in drift.normative)
+    console.print(Padding(Text(f"normative answers ({drift.protocol_id}): {said}", style="dim"), (0, 0, 0, 2)))
+    console.print()
+    console.print(_plain_table(("changing only", *drift.factor_columns), drift.factor_rows))
+    console.print()
+    rows = [(row.name, *(cell.replace("\u2212", "-") for cell in row.cells)) for row in drift.rows]
+    console.print(_plain_table(("setting", *drift.columns), rows))
+    console.print()
+    style = "red" if drift.check.status == "failed" else ""
+    console.print(Text(f"{drift.check.status} {drift.check.code}: {drift.check.message}", style=style))
+
+
+def _plain_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Texts in columns; the first names the row."""
+    table = Table(box=HORIZONTALS, padding=0, show_edge=False, header_style="bold")
+    for place, heading in enumerate(headings):
+        table.add_column(Text(heading), justify="right" if place else "left", vertical="bottom", no_wrap=False)
+    for row in rows:
+        table.add_row(*(Text(text, overflow="fold") for text in row))
+    return table
 
 
 def _print_corpus(corpus: CorpusView, console: Console) -> None:
