@@ -30,12 +30,14 @@ def drift(
     batches: Annotated[str, typer.Option(help="Batch sizes with a cache.")] = "1,8,32",
     uncached_batches: Annotated[str, typer.Option(help="Batch sizes without a cache; empty for none.")] = "8",
     temperatures: Annotated[str, typer.Option(help="Sampling temperatures; 0 is greedy.")] = "0,0.3,0.7",
-    repeats: Annotated[
-        int, typer.Option(min=1, help="Repeats of each sampled setting; of a greedy one at most 2.")
-    ] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of each sampled setting; greedy ones have 2.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Decode one trained candidate in many ways: how far do its answers and scores move? Run again, it continues."""
+    sizes = _numbers("--batches", batches, int, 1, 4096)
+    uncached_sizes = _numbers("--uncached-batches", uncached_batches, int, 1, 4096)
+    degrees = _numbers("--temperatures", temperatures, float, 0, 100)
+
     from rich.console import Console
 
     from emoloom import pipeline, store
@@ -46,10 +48,7 @@ def drift(
     from emoloom.studies.drift import Grid
     from emoloom.studies.drift import drift as measure
 
-    grid = Grid(
-        rows, slow_rows, _numbers("--batches", batches, int), _numbers("--uncached-batches", uncached_batches, int),
-        _numbers("--temperatures", temperatures, float), repeats,
-    )  # fmt: skip
+    grid = Grid(rows, slow_rows, sizes, uncached_sizes, degrees, repeats)
     path = measure(run, grid, candidate=candidate, corpus=corpus, say=say)
     if store.RunFolder(run).report.exists():
         pipeline.report(run)
@@ -61,13 +60,12 @@ def drift(
         print(f"study: {path}")
 
 
-def _numbers(flag: str, text: str, kind: Callable[[str], Number]) -> tuple[Number, ...]:
-    """Numbers between commas, each once, none below zero."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+def _numbers(flag: str, text: str, kind: Callable[[str], Number], least: int, most: int) -> tuple[Number, ...]:
+    """Numbers between commas, each once, from `least` to `most`."""
     try:
-        found = tuple(kind(part) for part in parts)
+        found = tuple(kind(part) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise InputError(f"'{text}' is no list of numbers", where=flag, next_step="e.g. 1,8,32") from error
-    if len(set(found)) < len(found) or any(not 0 <= number < 1e6 for number in found):
-        raise InputError(f"'{text}' repeats a number or has one out of range", where=flag)
+    if len(set(found)) < len(found) or any(not least <= number <= most for number in found):
+        raise InputError(f"'{text}' repeats a number, or one is not from {least} to {most}", where=flag)
     return found

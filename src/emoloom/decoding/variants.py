@@ -81,7 +81,8 @@ def generate(
         def choose(logits: torch.Tensor, running: Sequence[int], position: int, start: int = start) -> torch.Tensor:
             if temperature == 0:
                 return logits.argmax(-1)
-            scores = logits.double() / temperature
+            # Only differences matter, and they cannot overflow to a tie at the top however small the temperature is.
+            scores = (logits - logits.amax(-1, keepdim=True)).double() / temperature
             for row in running:
                 scores[row] += torch.from_numpy(noise(start + row, position, logits.shape[-1])).to(scores.device)
             return scores.argmax(-1)

@@ -12,10 +12,10 @@ from emoloom.scoring.drift import DriftStudy, FactorLine, Movement, SettingLine
 from emoloom.scoring.scorecard import RANKED_BY
 
 SETTING_COLUMNS = (
-    "rows", "answers changed", "tokens changed", "agreed before", "labels changed", "|dVAD|", "ParseOK strict",
-    "macro-F1 over repeats", "macro-F1 moved", "1-RMSE moved", "repeats differ", "s a row",
+    "rows", "answers changed", "labels changed", "macro-F1 moved", "1-RMSE moved", "macro-F1 over repeats",
+    "tokens changed", "|dVAD|", "ParseOK moved", "repeats differ", "tokens agreed", "s a row",
 )  # fmt: skip
-"""Headings of `DriftRow.cells`."""
+"""Headings of `DriftRow.cells`, what matters most first."""
 FACTOR_COLUMNS = ("at", "pairs", "answers changed", "labels changed", "macro-F1 moved, mean", "most")
 _CHANGES = {
     "repeat": "the same setting once more", "padding": "padding left / right", "batch": "batch size",
@@ -51,15 +51,15 @@ def _row(line: SettingLine) -> DriftRow:
         cells=(
             str(line.n_rows),
             _percent(line.rows_changed),
-            _percent(line.tokens_changed),
-            DASH if line.tokens_agreed is None else number(line.tokens_agreed, 1),
             _percent(line.labels_changed),
-            DASH if line.vad_moved is None else number(line.vad_moved),
-            _percent(line.scores["parse_ok_strict@all"].value),
-            _range(f1),
             _moved(f1),
             _moved(_error(line.scores)),
+            _range(f1),
+            _percent(line.tokens_changed),
+            DASH if line.vad_moved is None else number(line.vad_moved),
+            _moved(line.scores["parse_ok_strict@all"]),
             DASH if line.repeats_differ is None else _percent(line.repeats_differ),
+            DASH if line.tokens_agreed is None else number(line.tokens_agreed, 1),
             number(line.seconds_per_row, 2),
         ),
     )

@@ -16,7 +16,7 @@ from emoloom.decoding.normative import Answer
 from emoloom.decoding.predict import predict, prediction_of
 from emoloom.decoding.protocol import environment, protocol_of
 from emoloom.decoding.variants import generate, gumbel_noise
-from emoloom.errors import InputError, nearest
+from emoloom.errors import CandidateError, InputError, nearest
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.models.codec import load_codec
 from emoloom.models.loading import DTYPES, load_checkpoint
@@ -27,7 +27,7 @@ from emoloom.screening.cells import trained_weights, use_threads
 from emoloom.store import TRAINED, RunFolder
 
 GREEDY_REPEATS = 2
-"""Without sampling a repeat can only show whether the same bits come again; more than two would show no more."""
+"""Greedy cells are decoded twice: a repeat without sampling can only show whether the same bits come again."""
 PROBE_TOKENS = 3
 
 
@@ -44,7 +44,7 @@ class Grid(NamedTuple):
     """Batch sizes without."""
     temperatures: tuple[float, ...]
     repeats: int
-    """Of sampled cells; greedy ones have at most GREEDY_REPEATS."""
+    """Of sampled cells."""
 
 
 class PlannedCell(NamedTuple):
@@ -61,11 +61,13 @@ class PlannedCell(NamedTuple):
 
 
 def plan_cells(grid: Grid, n_available: int) -> list[PlannedCell]:
-    """Every cell of a grid, one arithmetic after the other, cached and greedy ones first.
+    """Every cell of a grid, greedy ones first, one repeat and one arithmetic after the other.
 
     Raises:
-        InputError: a batch is larger than the rows that it would be filled from, so it would not be that batch.
+        InputError: the grid is empty, or a batch is larger than the rows that it would be filled from.
     """
+    if not grid.temperatures or not (*grid.batches, *grid.uncached_batches):
+        raise InputError("names no setting", where="drift", next_step="give --temperatures and --batches")
     for flag, batches, wanted in (
         ("--batches", [size for size in grid.batches if size > 1], grid.rows),
         ("--batches", [size for size in grid.batches if size == 1], grid.slow_rows),
@@ -73,7 +75,7 @@ def plan_cells(grid: Grid, n_available: int) -> list[PlannedCell]:
     ):
         n_rows = min(wanted, n_available)
         for size in batches:
-            if size > n_rows:
+            if size > n_rows:  # it would not be the batch that its name says
                 raise InputError(
                     f"a batch of {size} needs {size} rows and there are {n_rows}", where=flag,
                     next_step="name smaller batches, or decode more rows with --rows or --slow-rows",
@@ -84,10 +86,10 @@ def plan_cells(grid: Grid, n_available: int) -> list[PlannedCell]:
             repeat,
             min(grid.rows if cached and size > 1 else grid.slow_rows, n_available),
         )
+        for temperature in sorted(grid.temperatures)
+        for repeat in range(grid.repeats if temperature else GREEDY_REPEATS)
         for dtype in DTYPES
         for cached in (True, False)
-        for temperature in sorted(grid.temperatures)
-        for repeat in range(grid.repeats if temperature else min(grid.repeats, GREEDY_REPEATS))
         for size in (grid.batches if cached else grid.uncached_batches)
         for padding in (("left", "right") if size > 1 else ("none",))
     ]
@@ -107,8 +109,8 @@ def drift(root: Path, grid: Grid, *, candidate: str, corpus: str, say: Say) -> P
         The study's file.
 
     Raises:
-        InputError: no such run, candidate or corpus; the candidate is not trained; the grid fits no rows.
-        CandidateError: its weights are damaged, or it cannot be decoded.
+        InputError: no such run, candidate or corpus; the candidate has no trained weights; the grid fits no rows.
+        CandidateError: it cannot be loaded or decoded.
     """
     run = store.open_run(root)
     config = config_from_json(store.read_json(run.config), str(run.config))
@@ -142,7 +144,10 @@ class _Study:
         self.environment = environment().model_dump(mode="json")
         self.prompts = [self.codec.encode_prompt(row.text) for row in rows]
         self._folder = run.drift(candidate.name, rows[0].corpus)
-        self._weights, self._weights_digest = trained_weights(run.training(candidate.name), candidate.name)
+        try:
+            self._weights, self._weights_digest = trained_weights(run.training(candidate.name), candidate.name)
+        except CandidateError as error:  # a screen goes on without this candidate; a study of it cannot
+            raise InputError(error.what, where=error.where, next_step=error.next_step, code=error.code) from error
         self._dtype, self._model = "", None
 
     def measure(self, plan: Sequence[PlannedCell], say: Say) -> DriftStudy:
@@ -174,7 +179,10 @@ class _Study:
         path, key = self._folder / "normative.jsonl", self._key(self.protocol.id, len(self.rows))
         if not _is_kept(path, key):
             predictions = self._predictions_of_run() or self._predicted()
-            answers = [VariantAnswer(token_ids=_certified(one), prediction=_bare(one)) for one in predictions]
+            tokens = [one.certificate.token_ids for one in predictions if one.certificate]
+            answers = [
+                VariantAnswer(token_ids=t, prediction=_bare(p)) for t, p in zip(tokens, predictions, strict=True)
+            ]
             store.write_records(path, answers, kind="normative answers", key=key)
         return store.read_records(path, VariantAnswer)
 
@@ -228,14 +236,16 @@ class _Study:
         stage_file = run.predictions(name, TRAINED) / store.STAGE_FILE
         if not stage_file.exists():
             return []
-        stage = store.read_json(stage_file)
-        rows = stage["inputs"]["rows"].get(run.slug(corpus))
-        same = (
-            stage["inputs"]["weights"] == self._weights_digest
-            and stage["protocol_id"] == self.protocol.id
-            and stage["environments"] == [self.environment]
-            and rows == store.file_digest(run.evaluation_rows(corpus))
-        )
+        try:
+            stage = store.read_json(stage_file)
+            same = (
+                stage["inputs"]["weights"] == self._weights_digest
+                and stage["inputs"]["rows"][run.slug(corpus)] == store.file_digest(run.evaluation_rows(corpus))
+                and stage["protocol_id"] == self.protocol.id
+                and stage["environments"] == [self.environment]
+            )
+        except (KeyError, TypeError):  # a damaged stage file is no stage
+            same = False
         found = store.read_records(run.predictions_file(name, TRAINED, corpus), Prediction) if same else []
         return found[: len(self.rows)]
 
@@ -247,11 +257,6 @@ class _Study:
                 by_id[one.row_id] = one
                 tick(len(by_id), len(self.rows), "")
         return [by_id[row.id] for row in self.rows]
-
-
-def _certified(prediction: Prediction) -> tuple[int, ...]:
-    assert prediction.certificate is not None, "a language model answered"
-    return prediction.certificate.token_ids
 
 
 def _bare(prediction: Prediction) -> Prediction:
