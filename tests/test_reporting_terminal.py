@@ -117,4 +117,4 @@ def test_names_and_messages_are_neither_markup_nor_control_sequences() -> None:
 def test_an_empty_leaderboard_prints_its_verdict_and_what_was_not_looked_at() -> None:
     leaderboard = make_leaderboard([], systems=(), checks=(), verdict="Nothing was scored.", smallest_difference=None)
     view = build_view(leaderboard, rows={}, predictions={}, manifests=[], config={}, costs={}, environment={})
-    assert printed(view).split("\n\n") == ["Nothing was scored.\n", "Checks: 0 passed, 0 failed, 1 skipped\n"]
+    assert printed(view).split("\n\n") == ["Nothing was scored.", "Checks: 0 passed, 0 failed, 1 skipped\n"]

@@ -30,7 +30,7 @@ def drift(
     batches: Annotated[str, typer.Option(help="Batch sizes with a cache.")] = "1,8,32",
     uncached_batches: Annotated[str, typer.Option(help="Batch sizes without a cache; empty for none.")] = "8",
     temperatures: Annotated[str, typer.Option(help="Sampling temperatures; 0 is greedy.")] = "0,0.3,0.7",
-    repeats: Annotated[int, typer.Option(min=1, help="Repeats of each sampled setting; greedy ones have 2.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of each setting; of a greedy one at most 2.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Decode one trained candidate in many ways: how far do its answers and scores move? Run again, it continues."""
@@ -50,7 +50,8 @@ def drift(
 
     grid = Grid(rows, slow_rows, sizes, uncached_sizes, degrees, repeats)
     path = measure(run, grid, candidate=candidate, corpus=corpus, say=say)
-    if store.RunFolder(run).report.exists():
+    report = store.RunFolder(run).report
+    if report.exists():
         pipeline.report(run)
     if as_json:
         print_json(store.read_json(path))
@@ -58,6 +59,7 @@ def drift(
         view = drift_view(store.read_record(path, DriftStudy))
         print_drift(view, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
         print(f"study: {path}")
+        print(f"report: {report}" if report.exists() else "report: none yet; it will show the study")
 
 
 def _numbers(flag: str, text: str, kind: Callable[[str], Number], least: int, most: int) -> tuple[Number, ...]:

@@ -9,7 +9,7 @@ from emoloom.reporting.board import DASH, number
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.viewdata import DriftRow, DriftView, Fact
 from emoloom.scoring.drift import DriftStudy, FactorLine, Movement, SettingLine
-from emoloom.scoring.scorecard import RANKED_BY
+from emoloom.scoring.scorecard import RANKED_BY, VAD_KINDS
 
 SETTING_COLUMNS = (
     "rows", "answers changed", "labels changed", "macro-F1 moved", "1-RMSE moved", "macro-F1 over repeats",
@@ -77,8 +77,8 @@ def _factor_cells(line: FactorLine) -> tuple[str, ...]:
 
 
 def _error(scores: Mapping[str, Movement]) -> Movement | None:
-    """The 1-RMSE of the first kind of reference VAD that the rows have."""
-    return next((movement for metric, movement in scores.items() if metric.endswith(":1-rmse@all")), None)
+    """The 1-RMSE against the most trusted reference VAD that the rows have."""
+    return next((scores[metric] for kind in VAD_KINDS if (metric := f"{kind}:1-rmse@all") in scores), None)
 
 
 def _percent(share: float) -> str:

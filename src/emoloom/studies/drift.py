@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from emoloom import store
@@ -27,7 +27,7 @@ from emoloom.screening.cells import trained_weights, use_threads
 from emoloom.store import TRAINED, RunFolder
 
 GREEDY_REPEATS = 2
-"""Greedy cells are decoded twice: a repeat without sampling can only show whether the same bits come again."""
+"""Without sampling a repeat can only show whether the same bits come again; more than two would show no more."""
 PROBE_TOKENS = 3
 
 
@@ -44,7 +44,7 @@ class Grid(NamedTuple):
     """Batch sizes without."""
     temperatures: tuple[float, ...]
     repeats: int
-    """Of sampled cells."""
+    """Of sampled cells; greedy ones have at most GREEDY_REPEATS."""
 
 
 class PlannedCell(NamedTuple):
@@ -87,7 +87,7 @@ def plan_cells(grid: Grid, n_available: int) -> list[PlannedCell]:
             min(grid.rows if cached and size > 1 else grid.slow_rows, n_available),
         )
         for temperature in sorted(grid.temperatures)
-        for repeat in range(grid.repeats if temperature else GREEDY_REPEATS)
+        for repeat in range(grid.repeats if temperature else min(grid.repeats, GREEDY_REPEATS))
         for dtype in DTYPES
         for cached in (True, False)
         for size in (grid.batches if cached else grid.uncached_batches)
@@ -246,8 +246,11 @@ class _Study:
             )
         except (KeyError, TypeError):  # a damaged stage file is no stage
             same = False
-        found = store.read_records(run.predictions_file(name, TRAINED, corpus), Prediction) if same else []
-        return found[: len(self.rows)]
+        if not same:
+            return []
+        found = store.read_records(run.predictions_file(name, TRAINED, corpus), Prediction)[: len(self.rows)]
+        certified = [one.row_id for one in found if one.certificate]
+        return found if certified == [row.id for row in self.rows] else []
 
     def _predicted(self) -> list[Prediction]:
         model, settings = self.model(self.protocol.dtype), self.config.decoding
@@ -289,7 +292,7 @@ def _say_plan(
     total = 0.0
     for family in dict.fromkeys(cell.family for cell in left):
         cells = [cell for cell in left if cell.family == family]
-        rate = fmean(seconds[family]) if seconds[family] else _probe(study, cells[0], normative)
+        rate = median(seconds[family]) if seconds[family] else _probe(study, cells[0], normative)
         cost = rate * sum(cell.n_rows for cell in cells)
         total += cost
         cached, dtype, batch = family
