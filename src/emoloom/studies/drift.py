@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from emoloom import store
 from emoloom.config import Config, config_from_json
 from emoloom.corpora.selection import parse_selection
-from emoloom.decoding.normative import Answer
-from emoloom.decoding.predict import predict, prediction_of
+from emoloom.decoding.predict import predict, read_answer
 from emoloom.decoding.protocol import environment, protocol_of
 from emoloom.decoding.variants import generate, gumbel_noise
 from emoloom.errors import CandidateError, InputError, nearest
@@ -179,9 +178,12 @@ class _Study:
         path, key = self._folder / "normative.jsonl", self._key(self.protocol.id, len(self.rows))
         if not _is_kept(path, key):
             predictions = self._predictions_of_run() or self._predicted()
-            tokens = [one.certificate.token_ids for one in predictions if one.certificate]
             answers = [
-                VariantAnswer(token_ids=t, prediction=_bare(p)) for t, p in zip(tokens, predictions, strict=True)
+                VariantAnswer(
+                    token_ids=one.certificate.token_ids, prediction=one.model_copy(update={"certificate": None})
+                )
+                for one in predictions
+                if one.certificate
             ]
             store.write_records(path, answers, kind="normative answers", key=key)
         return store.read_records(path, VariantAnswer)
@@ -201,8 +203,8 @@ class _Study:
         start = time.monotonic()
         answers: list[VariantAnswer] = []
         for row, tokens in zip(self.rows, self.generate(cell, self.protocol.max_new_tokens), strict=False):
-            prediction = prediction_of(self.codec, row, Answer(tokens, 0.0, 0, 0))
-            answers.append(VariantAnswer(token_ids=tuple(tokens), prediction=_bare(prediction)))
+            prediction = read_answer(self.codec, row, tokens)
+            answers.append(VariantAnswer(token_ids=tuple(tokens), prediction=prediction))
             yield len(answers)
         store.write_records(
             self._path(cell), answers, kind="drift cell", key=self._cell_key(cell), repeat=cell.repeat,
@@ -260,11 +262,6 @@ class _Study:
                 by_id[one.row_id] = one
                 tick(len(by_id), len(self.rows), "")
         return [by_id[row.id] for row in self.rows]
-
-
-def _bare(prediction: Prediction) -> Prediction:
-    """The prediction without a certificate, which only normative answers may carry and no study needs."""
-    return prediction.model_copy(update={"certificate": None})
 
 
 def _is_kept(path: Path, key: str) -> bool:
