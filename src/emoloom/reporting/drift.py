@@ -16,7 +16,7 @@ SETTING_COLUMNS = (
     "tokens changed", "|dVAD|", "ParseOK moved", "repeats differ", "tokens agreed", "s a row",
 )  # fmt: skip
 """Headings of `DriftRow.cells`, what matters most first."""
-FACTOR_COLUMNS = ("at", "pairs", "answers changed", "labels changed", "macro-F1 moved, mean", "most")
+FACTOR_COLUMNS = ("in", "at", "pairs", "answers changed", "labels changed", "macro-F1 moved, mean", "most")
 _CHANGES = {
     "repeat": "the same setting once more", "padding": "padding left / right", "batch": "batch size",
     "cache": "cache on / off", "dtype": "fp32 / bf16", "temperature": "temperature 0 / this",
@@ -67,6 +67,7 @@ def _row(line: SettingLine) -> DriftRow:
 
 def _factor_cells(line: FactorLine) -> tuple[str, ...]:
     return (
+        one_line(line.dtype) or "both",
         f"t{line.temperature:g}",
         str(line.pairs),
         _percent(line.rows_changed),

@@ -109,6 +109,8 @@ class FactorLine(Record):
     factor: Factor
     temperature: float
     """Of both cells of a pair; for the factor `temperature` that of the warmer, the other being 0."""
+    dtype: str
+    """Of both cells; empty for the factor `dtype`."""
     pairs: int
     rows_compared: int
     """Over all pairs."""
@@ -275,11 +277,12 @@ def _movements(
 
 
 def _factors(rows: Sequence[Example], cells: Sequence[Cell]) -> tuple[FactorLine, ...]:
-    pairs: dict[tuple[Factor, float], list[tuple[Cell, Cell]]] = defaultdict(list)
+    pairs: dict[tuple[Factor, float, str], list[tuple[Cell, Cell]]] = defaultdict(list)
     for one, two in combinations(sorted(cells, key=lambda cell: cell.setting.temperature), 2):
         factor = _only_difference(one, two)
         if factor and not (factor == "temperature" and one.setting.temperature > 0):
-            pairs[factor, two.setting.temperature].append((one, two))
+            dtype = "" if factor == "dtype" else two.setting.dtype
+            pairs[factor, two.setting.temperature, dtype].append((one, two))
     order: tuple[Factor, ...] = ("repeat", "padding", "batch", "cache", "dtype", "temperature")
     f1: dict[tuple[int, int], float | None] = {}
 
@@ -291,10 +294,12 @@ def _factors(rows: Sequence[Example], cells: Sequence[Cell]) -> tuple[FactorLine
         return f1[key]
 
     found = []
-    for factor, temperature in sorted(pairs, key=lambda key: (order.index(key[0]), key[1])):
+    for (factor, temperature, dtype), members in sorted(
+        pairs.items(), key=lambda item: (order.index(item[0][0]), *item[0][1:])
+    ):
         compared: list[tuple[VariantAnswer, VariantAnswer]] = []
         moved = []
-        for one, two in pairs[factor, temperature]:
+        for one, two in members:
             n_rows = min(len(one.answers), len(two.answers))
             compared += zip(one.answers[:n_rows], two.answers[:n_rows], strict=True)
             scores = macro_f1(one, n_rows), macro_f1(two, n_rows)
@@ -303,7 +308,8 @@ def _factors(rows: Sequence[Example], cells: Sequence[Cell]) -> tuple[FactorLine
             FactorLine(
                 factor=factor,
                 temperature=temperature,
-                pairs=len(pairs[factor, temperature]),
+                dtype=dtype,
+                pairs=len(members),
                 rows_compared=len(compared),
                 rows_changed=sum(a.token_ids != b.token_ids for a, b in compared) / len(compared),
                 labels_changed=_labels_changed(compared),
