@@ -180,9 +180,7 @@ _MAY_CHANGE = {
 
 
 def _reopen(root: Path) -> tuple[RunFolder, Config, Data]:
-    run = RunFolder(root)
-    if not run.config.exists():
-        raise InputError("is no run", where=str(root), next_step="give a folder that `emoloom screen` wrote")
+    run = store.open_run(root)
     config = config_from_json(store.read_json(run.config), str(run.config))
     return run, config, _read_data(run, config)
 
@@ -274,15 +272,8 @@ def _planned(run: RunFolder, config: Config, data: Data, candidate: Candidate) -
 
 
 def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate) -> None:
-    from emoloom.training.loop import WEIGHTS
-
     name = candidate.name
-    stage, weights = run.training(name) / store.STAGE_FILE, run.training(name) / WEIGHTS
-    if not stage.exists():
-        raise CandidateError("is not trained", where=name, next_step="run `emoloom screen` again", code="not-trained")
-    digest = store.read_json(stage)["weights"]
-    if not weights.exists() or store.file_digest(weights) != digest:
-        raise CandidateError("its weights are damaged", where=str(weights), code="weights-damaged")
+    weights, digest = cells.trained_weights(run.training(name), name)
     rows = {run.slug(corpus): (store.file_digest(run.evaluation_rows(corpus)), examples)
             for corpus, examples in data.evaluation.items()}  # fmt: skip
     facts = cells.decode_cell(run.predictions(name, TRAINED), candidate, weights, digest, config, rows)
@@ -348,7 +339,7 @@ def _report_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]
 def _view(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> Any:
     """What terminal and page show, from the run's files alone."""
     from emoloom.reporting.view import build_view
-    from emoloom.screening.systems import environments, learning_curves, noises
+    from emoloom.screening.systems import drift_studies, environments, learning_curves, noises
 
     return build_view(
         store.read_record(run.leaderboard, Leaderboard),
@@ -360,4 +351,5 @@ def _view(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> Any
         environment=environments(run, config),
         learning=learning_curves(run, config),
         noise=noises(run, config),
+        drift=drift_studies(run, config, list(data.evaluation)),
     )

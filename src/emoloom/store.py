@@ -265,6 +265,14 @@ class RunFolder:
         """Folder of the floors' predictions on a corpus, one file a floor."""
         return self.root / "floors" / self.slug(corpus)
 
+    def drift(self, candidate: str, corpus: str) -> Path:
+        """Folder of a drift study: one file a decoded setting, and the study's result."""
+        return self.root / "drift" / self.slug(candidate) / self.slug(corpus)
+
+    def drift_study(self, candidate: str, corpus: str) -> Path:
+        """Result of a drift study."""
+        return self.drift(candidate, corpus) / "study.json"
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process; a second process is told so at once."""
@@ -282,6 +290,18 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+
+def open_run(root: Path) -> RunFolder:
+    """The run in a folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    run = RunFolder(root)
+    if not run.config.exists():
+        raise InputError("is no run", where=str(root), next_step="give a folder that `emoloom screen` wrote")
+    return run
 
 
 def remove_folder(folder: Path) -> None:

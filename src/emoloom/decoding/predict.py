@@ -60,9 +60,22 @@ def _stepped(model: Any, protocol: Protocol, eos_id: int, requests: Sequence[Req
 
 def prediction_of(codec: Codec, example: Example, answered: Answer) -> Prediction:
     """The record of one normative answer."""
-    ended = answered.tokens[-1] == codec.eos_id
+    certificate = Certificate(
+        token_ids=tuple(answered.tokens),
+        min_margin=answered.min_margin,
+        verify_forwards=answered.forwards,
+        rung=answered.rung,
+    )
+    return read_answer(codec, example, answered.tokens, certificate)
+
+
+def read_answer(
+    codec: Codec, example: Example, tokens: Sequence[int], certificate: Certificate | None = None
+) -> Prediction:
+    """The record of generated ids; only normative answers have a certificate."""
+    ended = tokens[-1] == codec.eos_id
     finish: Finish = "eos" if ended else "length"
-    output = codec.decode(answered.tokens[:-1] if ended else answered.tokens)
+    output = codec.decode(tokens[:-1] if ended else tokens)
     parsed = parse(output, finish)
     return Prediction(
         row_id=example.id,
@@ -71,10 +84,5 @@ def prediction_of(codec: Codec, example: Example, answered: Answer) -> Predictio
         finish=finish,
         parse=parsed,
         unfaithful_cues=unfaithful_cues(parsed.answer.rationale, example.text) if parsed.answer else 0,
-        certificate=Certificate(
-            token_ids=tuple(answered.tokens),
-            min_margin=answered.min_margin,
-            verify_forwards=answered.forwards,
-            rung=answered.rung,
-        ),
+        certificate=certificate,
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from emoloom.errors import InputError
-from emoloom.reporting.figures import Figure, figures_of, learning_figure
+from emoloom.reporting.figures import Figure, drift_figure, figures_of, learning_figure
 from emoloom.reporting.viewdata import BoardRow, Cell, CorpusView, FactGroup, View
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -44,7 +44,8 @@ def render_page(view: View) -> str:
     style, script, plotly = _template("report.css"), _template("report.js"), _plotly()
     figures = [figures_of(view, corpus, index) for index, corpus in enumerate(view.corpora)]
     learning = learning_figure(view)
-    drawn = [figure for part in figures for figure in part] + ([learning] if learning else [])
+    drifting = [drift_figure(drift, index) for index, drift in enumerate(view.drift)]
+    drawn = [figure for figure in (*(f for part in figures for f in part), learning, *drifting) if figure]
     return environment.get_template("report.html.jinja").render(
         view=view,
         policy=_policy(style, [plotly, script]),
@@ -56,6 +57,7 @@ def render_page(view: View) -> str:
         data=Markup(_data(view, drawn)),
         figures=figures,
         learning=learning,
+        drifting=drifting,
         scales=[_scale(corpus) for corpus in view.corpora],
         costs=_pivot(view.costs),
         failed=[check for check in view.checks if check.status == "failed"],

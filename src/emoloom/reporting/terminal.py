@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rich.box import HORIZONTALS
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from emoloom.reporting.board import DASH, FRAGILE_HEADING, number
-from emoloom.reporting.viewdata import BoardRow, CorpusView, SystemView, View
+from emoloom.reporting.viewdata import BoardRow, CorpusView, DriftView, SystemView, View
 
 NAME_WIDTH = 20
 """Columns are left out until at least this much is left for names."""
@@ -39,6 +39,38 @@ def print_leaderboard(view: View, console: Console) -> None:
     for corpus in view.corpora:
         _print_corpus(corpus, console)
     _print_checks(view, console)
+
+
+def print_drift(drift: DriftView, console: Console) -> None:
+    """Print a drift study: what changing one thing alone does, then every setting against the normative answers."""
+    console.print(Text(f"Protocol drift: {drift.candidate} on {drift.corpus}, {drift.n_rows} rows", style="bold cyan"))
+    said = ", ".join(f"{fact.name} {fact.value}" for fact in drift.normative)
+    console.print(Padding(Text(f"normative answers ({drift.protocol_id}): {said}", style="dim"), (0, 0, 0, 2)))
+    _print_texts(("changing only", *drift.factor_columns), drift.factor_rows, console)
+    _print_texts(("against the normative", *drift.columns), [(row.name, *row.cells) for row in drift.rows], console)
+    console.print()
+    style = "red" if drift.check.status == "failed" else ""
+    console.print(Text(f"{drift.check.status} {drift.check.code}: {drift.check.message}", style=style))
+
+
+def _print_texts(headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    """Texts in columns, the first of which names the row; the last columns are left out where they do not fit."""
+    words = [max(len(word) for word in heading.split()) for heading in headings]
+    widths = [max(word, *(len(row[place]) for row in rows)) for place, word in enumerate(words)]
+    kept = len(widths)
+    while kept > 2 and sum(widths[:kept]) + kept > console.width:
+        kept -= 1
+    table = Table(box=HORIZONTALS, padding=0, show_edge=False, header_style="bold")
+    for place, heading in enumerate(headings[:kept]):
+        side: JustifyMethod = "right" if place else "left"
+        table.add_column(Text(heading, justify=side), justify=side, min_width=widths[place], vertical="bottom")
+    for row in rows:
+        table.add_row(*(Text(text.replace("\u2212", "-")) for text in row[:kept]))
+    console.print()
+    console.print(table)
+    if kept < len(headings):
+        left_out = f"Left out at this width: {', '.join(headings[kept:])}."
+        console.print(Padding(Text(left_out, style="dim"), (0, 0, 0, 2)))
 
 
 def _print_corpus(corpus: CorpusView, console: Console) -> None:

@@ -18,9 +18,11 @@ from emoloom.reporting.board import (
     number,
     system_views,
 )
+from emoloom.reporting.drift import drift_view
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.sample import sample_rows
 from emoloom.reporting.viewdata import CorpusView, Fact, FactGroup, LearningCurve, ManifestView, View
+from emoloom.scoring.drift import NO_STUDY, DriftStudy
 
 MAX_CURVE_POINTS = 200
 
@@ -38,6 +40,7 @@ def build_view(
     environment: Mapping[str, Any],
     learning: Mapping[str, Sequence[tuple[float, float]]] | None = None,
     noise: Mapping[str, Mapping[str, float]] | None = None,
+    drift: Sequence[DriftStudy] = (),
 ) -> View:
     """Everything that a report shows.
 
@@ -51,6 +54,7 @@ def build_view(
         environment: where predictions were made, `{name: value}` or `{system: {name: value}}`.
         learning: by system, (tokens seen, loss) of each logged step.
         noise: by system, then corpus, the largest logit difference between shapes where it was decoded.
+        drift: drift studies of the run; their checks are shown with the leaderboard's, which a study never changes.
     """
     names = {
         name: None for name in (leaderboard.ranked_corpus, *rows, *(m.corpus for m in leaderboard.metrics)) if name
@@ -79,13 +83,14 @@ def build_view(
         corpora=tuple(corpus for corpus in corpora if corpus.n_rows or corpus.columns),
         checks=tuple(
             Check(code=one_line(check.code), status=check.status, message=one_line(check.message))
-            for check in leaderboard.checks
+            for check in (*leaderboard.checks, *([study.check for study in drift] or [NO_STUDY]))
         ),
         manifests=tuple(_manifest_view(manifest) for manifest in manifests),
         config=_fact_groups(config),
         environment=_fact_groups(environment),
         costs=_fact_groups(costs),
         learning=tuple(_curve(system, points) for system, points in (learning or {}).items() if points),
+        drift=tuple(drift_view(study) for study in drift),
     )
 
 

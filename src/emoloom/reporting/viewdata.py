@@ -176,6 +176,37 @@ class LearningCurve(Record):
     loss: tuple[float, ...]
 
 
+class DriftRow(Record):
+    """One decoding setting of a drift study."""
+
+    name: str
+    cached: bool
+    temperature: float
+    f1_moved: float | None
+    """Movement of macro_f1@all against the normative answers; None where the rows have no labels."""
+    f1_low: float | None
+    f1_high: float | None
+    cells: tuple[str, ...]
+    """One per column of `DriftView.columns`."""
+
+
+class DriftView(Record):
+    """How far one checkpoint's answers move with the way it is decoded."""
+
+    candidate: str
+    corpus: str
+    n_rows: int
+    protocol_id: str
+    normative: tuple[Fact, ...]
+    """Metrics of the normative answers on all rows of the study."""
+    columns: tuple[str, ...]
+    rows: tuple[DriftRow, ...]
+    factor_columns: tuple[str, ...]
+    factor_rows: tuple[tuple[str, ...], ...]
+    """What was changed alone, then one text per factor column."""
+    check: Check
+
+
 class View(Record):
     """The whole report, without a word of markup."""
 
@@ -197,6 +228,7 @@ class View(Record):
     environment: tuple[FactGroup, ...]
     costs: tuple[FactGroup, ...]
     learning: tuple[LearningCurve, ...]
+    drift: tuple[DriftView, ...]
 
     @property
     def definitions(self) -> tuple[Definition, ...]:

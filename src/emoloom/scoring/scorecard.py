@@ -37,7 +37,7 @@ _DECIMALS = 6
 """Matrix products differ in the last bits between machines; a leaderboard should not."""
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """Metrics that are functions of the same summed columns."""
 
     columns: Floats
@@ -75,8 +75,7 @@ def score_corpus(
     """
     corpus = corpus_of(rows)
     aligned = align(system, rows, predictions)
-    constant = Vad(**{x: float(format_number(getattr(constant, x))) for x in AXES}) if constant else None
-    blocks = [_rates(aligned), *_label_blocks(rows, aligned), *_vad_blocks(rows, aligned, constant)]
+    blocks = blocks_of(rows, aligned, constant)
     units, draws = units_of(rows), Draws(bootstrap, seed, corpus)
     found: list[MetricValue] = []
     for block in blocks:
@@ -100,6 +99,18 @@ def score_corpus(
                 )
             )
     return [*found, *_failure_counts(system, corpus, aligned)]
+
+
+def blocks_of(rows: Sequence[Example], aligned: Sequence[Prediction], constant: Vad | None) -> list[Block]:
+    """All metrics of one system on one corpus as functions of summed per-row columns.
+
+    Args:
+        rows: of one corpus.
+        aligned: one prediction a row, in the order of the rows.
+        constant: see `score_corpus`.
+    """
+    constant = _as_answered(constant) if constant else None
+    return [_rates(aligned), *_label_blocks(rows, aligned), *_vad_blocks(rows, aligned, constant)]
 
 
 def ranking_columns(rows: Sequence[Example], predictions: Sequence[Prediction]) -> Floats:
@@ -143,7 +154,7 @@ def _parsed(predictions: Sequence[Prediction], grade: str) -> Bools:
     return np.array([getattr(prediction.parse, grade) == OK for prediction in predictions], dtype=np.bool_)
 
 
-def _rates(predictions: Sequence[Prediction]) -> _Block:
+def _rates(predictions: Sequence[Prediction]) -> Block:
     """Parse rates over all rows, cue words that are not in the text, labels per answer."""
     strict, recovered = _parsed(predictions, "strict"), _parsed(predictions, "recovered")
     answers = [prediction.parse.answer for prediction in predictions]
@@ -166,7 +177,7 @@ def _rates(predictions: Sequence[Prediction]) -> _Block:
         notes["labels_per_row@parsed"] = "undefined: no row was parsed"
     if not n_cues.any():
         notes["unfaithful_cues@parsed"] = "undefined: no answer has a cue word"
-    return _Block(columns, values, n=len(predictions), total=len(predictions), notes=notes)
+    return Block(columns, values, n=len(predictions), total=len(predictions), notes=notes)
 
 
 def _failure_counts(system: str, corpus: str, predictions: Sequence[Prediction]) -> list[MetricValue]:
@@ -202,7 +213,7 @@ def _label_columns(rows: Sequence[Example], predictions: Sequence[Prediction], t
     return columns
 
 
-def _label_blocks(rows: Sequence[Example], predictions: Sequence[Prediction]) -> list[_Block]:
+def _label_blocks(rows: Sequence[Example], predictions: Sequence[Prediction]) -> list[Block]:
     taxonomy = taxonomy_of(rows)
     if taxonomy is None:
         return []
@@ -220,9 +231,7 @@ def _label_blocks(rows: Sequence[Example], predictions: Sequence[Prediction]) ->
     return blocks
 
 
-def _label_block(
-    columns: Floats, taxonomy: str, suffix: str, n: int, total: int, *, with_micro: bool = False
-) -> _Block:
+def _label_block(columns: Floats, taxonomy: str, suffix: str, n: int, total: int, *, with_micro: bool = False) -> Block:
     """Macro-F1 and macro-recall (and micro-F1), over the labels that have support in these rows."""
 
     kept = supported_labels(columns)
@@ -238,10 +247,10 @@ def _label_block(
         note = f"undefined: no row was parsed ({taxonomy})"
     elif absent:
         note += f"; without support in these rows and left out of the mean: {', '.join(absent)}"
-    return _Block(columns, values, n, total, {"": note, f"micro_f1{suffix}": f"{taxonomy}, all {len(kept)} labels"})
+    return Block(columns, values, n, total, {"": note, f"micro_f1{suffix}": f"{taxonomy}, all {len(kept)} labels"})
 
 
-def _per_label_block(columns: Floats, taxonomy: str, total: int) -> _Block:
+def _per_label_block(columns: Floats, taxonomy: str, total: int) -> Block:
     """F1 of each label that has support."""
     support = np.split(columns, 3, axis=1)[2].sum(axis=0)
     shown = [(index, label) for index, label in enumerate(labels_of(taxonomy)) if support[index]]
@@ -251,10 +260,10 @@ def _per_label_block(columns: Floats, taxonomy: str, total: int) -> _Block:
         return {f"f1:{label}@all": f1[..., index] for index, label in shown}
 
     notes = {f"f1:{label}@all": f"{taxonomy}; {int(support[index])} rows have it" for index, label in shown}
-    return _Block(columns, values, total, total, notes)
+    return Block(columns, values, total, total, notes)
 
 
-def _vad_blocks(rows: Sequence[Example], predictions: Sequence[Prediction], constant: Vad | None) -> list[_Block]:
+def _vad_blocks(rows: Sequence[Example], predictions: Sequence[Prediction], constant: Vad | None) -> list[Block]:
     """Two blocks (all rows, parsed rows) for each kind of reference VAD, never mixed."""
     blocks = []
     for kind in VAD_KINDS:
@@ -275,7 +284,7 @@ def _vad_blocks(rows: Sequence[Example], predictions: Sequence[Prediction], cons
 
 def _vad_block(
     gold: Floats, answer: Floats, used: Bools, constant: Vad | None, kind: VadKind, denominator: str, total: int
-) -> _Block:
+) -> Block:
     """Metrics over the `used` rows. Correlations exist only `@parsed`: a failed row has no value to correlate."""
     reference = np.array(constant.as_tuple() if constant else (0.5, 0.5, 0.5))
     columns = vad_sums(gold, answer, reference) * used[:, None]
@@ -294,7 +303,7 @@ def _vad_block(
         for name, note in _vad_notes(gold[used], answer[used], constant).items()
         if name.split("_")[0] in families
     }
-    return _Block(columns, values, n, total, notes)
+    return Block(columns, values, n, total, notes)
 
 
 def _vad_notes(gold: Floats, answer: Floats, constant: Vad | None) -> dict[str, str]:

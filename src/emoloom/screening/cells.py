@@ -15,7 +15,7 @@ from typing import Any
 from emoloom import store
 from emoloom.config import Config
 from emoloom.contract.prompt import contract_id
-from emoloom.errors import InputError
+from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import Candidate
 from emoloom.progress import Say, bar, say
 from emoloom.records import Example, Prediction, SelfCheck, TrainingRow
@@ -113,6 +113,26 @@ def train_cell(
     store.finish_stage(folder, key, **facts)
     checkpoint.forget(folder)
     return dict(store.read_json(folder / store.STAGE_FILE))
+
+
+def trained_weights(folder: Path, name: str) -> tuple[Path, str]:
+    """The weights of a finished training and their SHA-256.
+
+    Args:
+        folder: of the training.
+        name: of the candidate.
+
+    Raises:
+        CandidateError: it was not finished, or the weights are not the ones it wrote.
+    """
+    from emoloom.training.loop import WEIGHTS
+
+    if not (folder / store.STAGE_FILE).exists():
+        raise CandidateError("is not trained", where=name, next_step="run `emoloom screen` again", code="not-trained")
+    weights, digest = folder / WEIGHTS, str(store.read_json(folder / store.STAGE_FILE)["weights"])
+    if not weights.exists() or store.file_digest(weights) != digest:
+        raise CandidateError("its weights are damaged", where=str(weights), code="weights-damaged")
+    return weights, digest
 
 
 def decode_cell(

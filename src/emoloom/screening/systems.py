@@ -15,6 +15,7 @@ from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
 from emoloom.progress import bar
 from emoloom.records import Example, Prediction, SystemKind, TrainingRow, Vad
+from emoloom.scoring.drift import DriftStudy
 from emoloom.scoring.floors import LEXICON, LINEAR, MAJORITY, lexicon_floor, linear_floor, majority_floor
 from emoloom.scoring.leaderboard import System
 from emoloom.screening.plan import read_plan
@@ -147,3 +148,15 @@ def learning_curves(run: RunFolder, config: Config) -> dict[str, list[tuple[floa
         entries = [json.loads(line) for line in lines]
         curves[name] = [(entry["tokens"], entry["loss_lm_sum"] / entry["loss_lm_count"]) for entry in entries]
     return curves
+
+
+def drift_studies(run: RunFolder, config: Config, corpora: Sequence[str]) -> list[DriftStudy]:
+    """The drift studies that were made of the run's present weights."""
+    found = []
+    for name in config.candidates.names:
+        training = run.training(name) / store.STAGE_FILE
+        for path in (run.drift_study(name, corpus) for corpus in corpora):
+            if path.exists() and training.exists():
+                study = store.read_record(path, DriftStudy)
+                found += [study] if study.weights == store.read_json(training)["weights"] else []
+    return found
