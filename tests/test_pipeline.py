@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 from tests.tiny_models import save_tiny_llama
+from tests.tiny_runs import config, overrides
 
 from emoloom import pipeline, store
-from emoloom.config import Config, load_config
+from emoloom.config import Config
 from emoloom.errors import CandidateError, InputError
 from emoloom.records import Leaderboard, Prediction
 from emoloom.screening import cells
@@ -28,21 +29,6 @@ EMOLOOM = [sys.executable, "-c", "from emoloom.cli import main; main()"]
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_llama(tmp_path_factory.mktemp("tiny"), layers=2)
-
-
-def overrides(tiny: Path, directory: Path, **more: str) -> tuple[str, ...]:
-    values = {
-        "run.directory": str(directory), "run.name": "t", "run.threads": "1",
-        "candidates.names": f'["dir:{tiny}", "random:dir:{tiny}"]', "data.evaluate": '["builtin:24"]',
-        "training.budget": "24000 tokens", "training.batch_rows": "4", "training.window_rows": "16",
-        "training.checkpoint_steps": "2", "training.dtype": "fp32", "training.learning_rate": "0.0005",
-        "scoring.bootstrap": "100",
-    }  # fmt: skip
-    return tuple(f"{key}={value}" for key, value in {**values, **more}.items())
-
-
-def config(tiny: Path, directory: Path, **more: str) -> Config:
-    return load_config(None, overrides(tiny, directory, **more))
 
 
 @pytest.fixture(scope="module")
