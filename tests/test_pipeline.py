@@ -18,6 +18,7 @@ from tests.tiny_runs import config, overrides
 
 from emoloom import pipeline, store
 from emoloom.config import Config
+from emoloom.decoding.protocol import Protocol
 from emoloom.errors import CandidateError, InputError
 from emoloom.records import Leaderboard, Prediction
 from emoloom.screening import cells
@@ -133,6 +134,18 @@ def test_a_run_is_not_continued_with_other_settings(finished: Path, tiny: Path) 
     changed = config(tiny, finished.parent, **{"training.learning_rate": "0.001"})
     with pytest.raises(InputError, match=r"training\.learning_rate = 0\.0005, not 0\.001.*run\.name"):
         pipeline.screen(changed)
+
+
+def test_a_run_of_two_protocols_is_not_scored_and_the_part_is_named(finished: Path, tiny: Path, tmp_path: Path) -> None:
+    run = store.RunFolder(Path(shutil.copytree(finished, tmp_path / "t")))
+    path = run.predictions(f"random:dir:{tiny}", store.TRAINED) / store.STAGE_FILE
+    stage = store.read_json(path)
+    other = Protocol.model_validate_json(json.dumps({**stage["protocol"], "max_new_tokens": 96, "batch_rows": 4}))
+    store.write_json(path, {**stage, "protocol": other.model_dump(mode="json"), "protocol_id": other.id})
+    before = board_bytes(run.root)
+    with pytest.raises(InputError, match="batch_rows is 8 and 4, max_new_tokens is 64 and 96; decode both under one"):
+        pipeline.score(run.root)
+    assert board_bytes(run.root) == before
 
 
 def test_an_added_candidate_is_all_that_is_computed(

@@ -502,6 +502,14 @@ def test_a_report_of_other_versions_is_skipped_and_never_passed(copied: Path, ti
     assert "0.0.1" in next(check.message for check in found.checks if check.code == "report")
 
 
+def test_what_a_killed_command_leaves_is_no_part_of_a_run(copied: Path, tiny: Path) -> None:
+    folder = Parts(copied, tiny).weights.parent
+    for left in (copied / ".lock", folder / ".step-00000002.part" / "weights.safetensors", folder / ".log.jsonl.part"):
+        left.parent.mkdir(exist_ok=True)
+        left.write_bytes(b"x")
+    assert not audited(copied, sample=0).findings
+
+
 @pytest.mark.parametrize("command", ["train", "decode", "score", "report"])
 def test_every_stage_leaves_a_fresh_seal(command: str, finished: Path, copied: Path, tiny: Path) -> None:
     (copied / "seal.json").unlink()

@@ -89,8 +89,10 @@ def report(root: Path) -> Path:
     return run.report
 
 
-def audit(root: Path, *, sample: int | None, seed: int, **where: str) -> Any:
-    """Check every file of a run and compute predictions again; changes nothing. See `studies.audit.audit_run`."""
+def audit(
+    root: Path, *, sample: int | None, seed: int, candidate: str = "", data_dir: str = "", cache_dir: str = ""
+) -> Any:
+    """Check every file of a run and compute predictions again; see `studies.audit.audit_run`."""
     from emoloom.screening.systems import as_systems
     from emoloom.studies.audit import audit_run
 
@@ -101,7 +103,9 @@ def audit(root: Path, *, sample: int | None, seed: int, **where: str) -> Any:
         rendered = _rendered(run, _view(run, config, data, systems, board))
         return {run.leaderboard: store.json_text(board.model_dump(mode="json")), **rendered}
 
-    return audit_run(root, products, sample=sample, seed=seed, **where)
+    return audit_run(
+        root, products, sample=sample, seed=seed, candidate=candidate, data_dir=data_dir, cache_dir=cache_dir
+    )
 
 
 def leaderboard_json(root: Path) -> Any:

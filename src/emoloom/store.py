@@ -33,7 +33,7 @@ FORMAT = "emoloom.records"
 FORMAT_VERSION = 1
 SEAL_FORMAT = "emoloom.seal/1"
 _UNSEALED = re.compile(r"seal\.json|costs\.json|elapsed\.json|\.lock|\..*\.(part|partial)")
-"""Names of files that are no part of a result: measured times, the lock, what is not finished."""
+"""Names of files and folders that are no part of a result: measured times, the lock, what is not finished."""
 _RENDERERS = ("jinja2", "plotly")
 """Libraries whose version changes the bytes of a report and none of its numbers."""
 
@@ -293,8 +293,11 @@ class RunFolder:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of every file of the run by its path inside the run; times, locks and unfinished files left out."""
-        paths = [p for p in sorted(self.root.rglob("*")) if p.is_file() and not _UNSEALED.fullmatch(p.name)]
-        return {self.shown(path): file_digest(path) for path in paths}
+        return {
+            self.shown(path): file_digest(path)
+            for path in sorted(self.root.rglob("*"))
+            if path.is_file() and not any(map(_UNSEALED.fullmatch, path.relative_to(self.root).parts))
+        }
 
     def shown(self, path: Path) -> str:
         """A path inside the run as its files and messages name it."""

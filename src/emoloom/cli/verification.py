@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -53,7 +54,8 @@ def _print_audit(found: Any) -> None:
             row = f", row {one_line(finding.row)}" if finding.row else ""
             print(f"    {one_line(finding.file)}{row}: {one_line(finding.what)}")
     for one in found.verified:
-        where = "in the recorded environment" if one.same_environment else (
-            f"in another environment, margins within {one.largest_margin_difference:.2g}"
-        )  # fmt: skip
-        print(f"re-verified    {one.rows} of {one.total} predictions of {one_line(one.file)} {where}")
+        margins = f"another environment, margins within {one.largest_margin_difference:.2g}"
+        where = "the recorded environment" if one.same_environment else margins
+        print(f"{one.rows} of {one.total} predictions of {one_line(one.file)} computed again in {where}")
+    counts = Counter(check.status for check in found.checks)
+    print(", ".join(f"{counts[status]} {status}" for status in ("passed", "failed", "skipped", "not-applicable")))

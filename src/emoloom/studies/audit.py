@@ -20,7 +20,7 @@ from emoloom.store import RunFolder
 from emoloom.studies import audit_files, audit_predictions
 from emoloom.studies.audit_files import Contents
 from emoloom.studies.audit_predictions import Predicted
-from emoloom.studies.findings import Audit, Inspection, NotCheckedError, Verified, brief, checked, skip
+from emoloom.studies.findings import Audit, AuditCheck, Inspection, NotCheckedError, Verified, brief, checked, skip
 
 Floors = Mapping[str, Mapping[str, Sequence[Prediction]]]
 Products = Callable[[RunFolder, Config, Data, Floors], Mapping[Path, str]]
@@ -34,7 +34,7 @@ def audit_run(
     root: Path, products: Products, *, sample: int | None, seed: int, candidate: str = "", data_dir: str = "",
     cache_dir: str = "",
 ) -> Audit:  # fmt: skip
-    """Check everything that a run's files say. Changes nothing and fetches nothing.
+    """Check everything that a run's files say. Changes nothing in the run and fetches nothing.
 
     Args:
         root: the run's folder; untrusted.
@@ -63,6 +63,8 @@ def audit_run(
         checked(run, "seal", lambda inspection: audit_files.check_seal(inspection, run, digests)),
         checked(run, "readable", open_run),
     ]
+    if not opened:
+        checks.append(AuditCheck(code="rest", status="skipped", message="needs config, data and plan"))
     verified: list[Verified] = []
     for contents in opened:
         if candidate and candidate not in contents.names:
@@ -157,7 +159,7 @@ class _Recomputation:
     def _candidates(self, inspection: Inspection) -> str:
         self._must_sample()
         self.candidates = audit_predictions.prepare_candidates(inspection, self.contents, self.cache_dir)
-        return f"{len(self.candidates)} candidates on this disk are those of the run"
+        return f"here and the ones of the run: {', '.join(self.candidates)}" if self.candidates else ""
 
     def _answers(self, inspection: Inspection) -> str:
         self._must_sample()

@@ -106,9 +106,7 @@ def check_data(inspection: Inspection, contents: Contents) -> str:
     key = cells.data_key(data.facts, data.training, data.evaluation)
     inspection.expect(run.data / STAGE_FILE, "key", stage["key"], key)
     n_rows = sum(map(len, data.evaluation.values()))
-    return (
-        f"{len(data.training):,} training rows, {n_rows:,} evaluated rows and their facts have the key of their stage"
-    )
+    return f"{len(data.training):,} training rows, {n_rows:,} evaluated rows and their facts have their stage's key"
 
 
 def check_corpora(inspection: Inspection, contents: Contents, data_dir: str) -> str:
@@ -170,7 +168,7 @@ def check_plan(inspection: Inspection, contents: Contents) -> str:
             inspection.expect(run.plan, f"dtype of {name}", part.dtype, config.training.dtype)
         if config.run.threads:
             inspection.expect(run.plan, f"threads of {name}", part.threads, config.run.threads)
-    return f"{len(planned)} candidates have the budget of the config"
+    return f"as the config asks: {', '.join(planned) or 'no candidate yet'}"
 
 
 def check_training(inspection: Inspection, contents: Contents) -> str:
@@ -194,7 +192,7 @@ def check_training(inspection: Inspection, contents: Contents) -> str:
             key = cells.train_key(planned.identity, planned, config, data_id, contents.data.shares)
             inspection.expect(folder / STAGE_FILE, "key", stage["key"], key)
             inspection.expect(folder / cells.KEY, "key", (folder / cells.KEY).read_text(encoding="utf-8"), key)
-    return f"weights of {len(finished)} candidates follow from config, plan and data"
+    return f"weights follow from config, plan and data: {', '.join(finished)}"
 
 
 def _n_parameters(weights: Path) -> int:
@@ -220,7 +218,8 @@ def check_decoding(inspection: Inspection, contents: Contents) -> str:
         _check_failure(inspection, contents, name, is_decoded=name in trained)
     if not decoded and not inspection.findings:
         skip("no candidate is decoded yet")
-    return f"{len(decoded)} folders of predictions follow from weights, rows and protocol"
+    shown = ", ".join(f"{name} ({state})" for name, state in decoded)
+    return f"predictions follow from weights, rows and protocol: {shown}"
 
 
 def _check_decoded(inspection: Inspection, contents: Contents, name: str, state: str) -> None:
@@ -290,12 +289,12 @@ def check_floors(
             path = folder / f"{floor}.jsonl"
             with inspection.reading(path):
                 _compare_rows(inspection, path, _rows(inspection, path, Prediction), predictions, "row_id")
-    return f"predictions of the floors on {len(floors)} corpora are those of floors fitted anew"
+    return f"predictions are those of floors fitted anew: {', '.join(floors)}"
 
 
 def sealed_versions(run: RunFolder) -> dict[str, Any]:
     """Versions that the run was sealed with; empty where there is no readable seal."""
     try:
         return dict(store.read_json(run.seal)["versions"])
-    except (InputError, LookupError, TypeError, ValueError):
+    except (InputError, LookupError, TypeError, ValueError, RecursionError):
         return {}

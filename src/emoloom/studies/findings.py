@@ -118,7 +118,7 @@ def brief(value: Any) -> str:
 
 
 def skip(reason: str) -> NoReturn:
-    """End a check that cannot be made."""
+    """End a check that cannot be made here."""
     raise NotCheckedError(reason)
 
 
@@ -142,6 +142,6 @@ def checked(run: RunFolder, code: str, work: Callable[[Inspection], str]) -> Aud
     return AuditCheck(
         code=code,
         status=status,
-        message="; ".join([*inspection.skipped, *([message] if message else [])]),
+        message="; ".join(dict.fromkeys([*inspection.skipped, *([message] if message else [])])),
         findings=tuple(inspection.findings),
     )
