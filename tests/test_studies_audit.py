@@ -566,6 +566,7 @@ def test_the_command_prints_all_findings_and_exits_with_2(
     assert code == 2
     assert err.splitlines()[-1].startswith(f"error: {copied}: does not hold: ")
     assert f"row {row}: {what}" in out
+    assert "failed         answers      1 finding\n" in out
     row = parse_code(parts)[1]
     code, out, _ = call(capsys, "audit", str(copied), "--json", "--sample", "0")
     assert code == 2

@@ -33,7 +33,7 @@ class AuditCheck(Record):
     code: str
     status: CheckStatus
     message: str
-    """What was compared, or why nothing was."""
+    """What holds, how much does not, or why it was not looked at."""
     findings: tuple[Finding, ...] = ()
 
 
@@ -137,11 +137,8 @@ def checked(run: RunFolder, code: str, work: Callable[[Inspection], str]) -> Aud
     except NotCheckedError as reason:
         if not inspection.findings:
             return AuditCheck(code=code, status=reason.status, message=reason.reason)
-        message = reason.reason
-    status: CheckStatus = "failed" if inspection.findings else "skipped" if inspection.skipped else "passed"
-    return AuditCheck(
-        code=code,
-        status=status,
-        message="; ".join(dict.fromkeys([*inspection.skipped, *([message] if message else [])])),
-        findings=tuple(inspection.findings),
-    )
+    findings = tuple(inspection.findings)
+    status: CheckStatus = "failed" if findings else "skipped" if inspection.skipped else "passed"
+    compared = f"{len(findings)} {'finding' if len(findings) == 1 else 'findings'}" if findings else message
+    parts = dict.fromkeys(part for part in (*inspection.skipped, compared) if part)
+    return AuditCheck(code=code, status=status, message="; ".join(parts), findings=findings)
