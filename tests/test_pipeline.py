@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 from tests.tiny_models import save_tiny_llama
+from tests.tiny_runs import config, overrides
 
 from emoloom import pipeline, store
-from emoloom.config import Config, load_config
+from emoloom.config import Config
+from emoloom.decoding.protocol import Protocol
 from emoloom.errors import CandidateError, InputError
 from emoloom.records import Leaderboard, Prediction
 from emoloom.screening import cells
@@ -28,21 +30,6 @@ EMOLOOM = [sys.executable, "-c", "from emoloom.cli import main; main()"]
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_llama(tmp_path_factory.mktemp("tiny"), layers=2)
-
-
-def overrides(tiny: Path, directory: Path, **more: str) -> tuple[str, ...]:
-    values = {
-        "run.directory": str(directory), "run.name": "t", "run.threads": "1", "candidates.cache_dir": f"{tiny}-cache",
-        "candidates.names": f'["dir:{tiny}", "random:dir:{tiny}"]', "data.evaluate": '["builtin:24"]',
-        "training.budget": "24000 tokens", "training.batch_rows": "4", "training.window_rows": "16",
-        "training.checkpoint_steps": "2", "training.dtype": "fp32", "training.learning_rate": "0.0005",
-        "scoring.bootstrap": "100",
-    }  # fmt: skip
-    return tuple(f"{key}={value}" for key, value in {**values, **more}.items())
-
-
-def config(tiny: Path, directory: Path, **more: str) -> Config:
-    return load_config(None, overrides(tiny, directory, **more))
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +136,18 @@ def test_a_run_is_not_continued_with_other_settings(finished: Path, tiny: Path) 
     changed = config(tiny, finished.parent, **{"training.learning_rate": "0.001"})
     with pytest.raises(InputError, match=r"training\.learning_rate = 0\.0005, not 0\.001.*run\.name"):
         pipeline.screen(changed)
+
+
+def test_a_run_of_two_protocols_is_not_scored_and_the_part_is_named(finished: Path, tiny: Path, tmp_path: Path) -> None:
+    run = store.RunFolder(Path(shutil.copytree(finished, tmp_path / "t")))
+    path = run.predictions(f"random:dir:{tiny}", store.TRAINED) / store.STAGE_FILE
+    stage = store.read_json(path)
+    other = Protocol.model_validate_json(json.dumps({**stage["protocol"], "max_new_tokens": 96, "batch_rows": 4}))
+    store.write_json(path, {**stage, "protocol": other.model_dump(mode="json"), "protocol_id": other.id})
+    before = board_bytes(run.root)
+    with pytest.raises(InputError, match="batch_rows is 8 and 4, max_new_tokens is 64 and 96; decode both under one"):
+        pipeline.score(run.root)
+    assert board_bytes(run.root) == before
 
 
 def test_an_added_candidate_is_all_that_is_computed(

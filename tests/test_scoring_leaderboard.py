@@ -295,6 +295,17 @@ def test_different_protocols_are_never_ranked_together(one, two, message):
     assert "batch is" not in str(caught.value)
 
 
+def test_one_id_over_different_parts_is_not_believed():
+    rows = toy_rows(20)
+    systems = [
+        system("a", answers(rows, 0.9, 1), protocol={"max_new_tokens": 64}),
+        system("untrained a", answers(rows, 0.9, 2), "untrained", protocol={"max_new_tokens": 96}),
+    ]
+    message = "'a' and 'untrained a' were decoded under different protocols: max_new_tokens is 64 and 96"
+    with pytest.raises(InputError, match=message):
+        board(systems, rows)
+
+
 @pytest.mark.parametrize(
     ("systems", "message"),
     [

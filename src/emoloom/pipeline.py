@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from emoloom import store
 from emoloom.config import Config, config_from_json, load_config
@@ -16,34 +16,15 @@ from emoloom.models.candidates import Candidate, parse_name
 from emoloom.models.candidates import prepare as prepare_candidate
 from emoloom.models.codec import load_codec
 from emoloom.progress import bar, say
-from emoloom.records import Example, Leaderboard, TrainingRow, Vad
+from emoloom.records import Example, Leaderboard, TrainingRow
 from emoloom.screening import cells
+from emoloom.screening.data import Data, facts_of
 from emoloom.screening.plan import PlannedCandidate, parse_budget, read_plan, write_plan
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 TRAINING, DECODING = "training", "decoding"
 PIPED_WIDTH = 110
 """Columns of the tables where standard output is no terminal."""
-
-
-class Data(NamedTuple):
-    """The data stage as read back from its files."""
-
-    training: list[TrainingRow]
-    evaluation: dict[str, list[Example]]
-    """Corpus -> evaluated rows."""
-    facts: dict[str, Any]
-    """Shares, manifests, counts, digests."""
-
-    @property
-    def constants(self) -> dict[str, Vad]:
-        """Mean VAD of each evaluated corpus' own training split."""
-        return {name: Vad.model_validate(value) for name, value in self.facts["constants"].items()}
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Share of the draws of each training corpus."""
-        return dict(self.facts["shares"])
 
 
 def configure(path: Path | None, data_dir: str, overrides: tuple[str, ...]) -> Config:
@@ -63,7 +44,7 @@ def screen(config: Config) -> Path:
     """
     run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
     candidates = _candidates(config)
-    with run.locked():
+    with run.changing():
         data = _begin(run, config)
         _each_candidate(run, candidates, TRAINING, lambda candidate: _train_one(run, config, data, candidate))
         _each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
@@ -77,7 +58,7 @@ def train(config: Config) -> Path:
     """Data, plan and training of every candidate."""
     run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
     candidates = _candidates(config)
-    with run.locked():
+    with run.changing():
         data = _begin(run, config)
         _each_candidate(run, candidates, TRAINING, lambda candidate: _train_one(run, config, data, candidate))
     return run.root
@@ -87,7 +68,7 @@ def decode(root: Path) -> Path:
     """Decode with the trained candidates of a run."""
     run, config, data = _reopen(root)
     candidates = _candidates(config)
-    with run.locked():
+    with run.changing():
         _each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
     return run.root
 
@@ -95,7 +76,7 @@ def decode(root: Path) -> Path:
 def score(root: Path) -> Path:
     """Score a run's predictions; needs no model."""
     run, config, data = _reopen(root)
-    with run.locked():
+    with run.changing():
         _score_stage(run, config, data, _systems(run, config, data))
     return run.leaderboard
 
@@ -103,9 +84,28 @@ def score(root: Path) -> Path:
 def report(root: Path) -> Path:
     """Write a run's report; needs no model."""
     run, config, data = _reopen(root)
-    with run.locked():
+    with run.changing():
         _report_stage(run, config, data, _systems(run, config, data))
     return run.report
+
+
+def audit(
+    root: Path, *, sample: int | None, seed: int, candidate: str = "", data_dir: str = "", cache_dir: str = ""
+) -> Any:
+    """Check every file of a run and compute predictions again; see `studies.audit.audit_run`."""
+    from emoloom.screening.systems import as_systems
+    from emoloom.studies.audit import audit_run
+
+    def products(run: RunFolder, config: Config, data: Data, floors: Any) -> dict[Path, str]:
+        """Leaderboard and report as the other files of the run give them."""
+        systems = [*_candidate_systems(run, config, data), *as_systems(floors)]
+        board = _scored(config, data, systems)
+        rendered = _rendered(run, _view(run, config, data, systems, board))
+        return {run.leaderboard: store.json_text(board.model_dump(mode="json")), **rendered}
+
+    return audit_run(
+        root, products, sample=sample, seed=seed, candidate=candidate, data_dir=data_dir, cache_dir=cache_dir
+    )
 
 
 def leaderboard_json(root: Path) -> Any:
@@ -121,7 +121,8 @@ def print_run(root: Path) -> None:
 
     run, config, data = _reopen(root)
     with run.locked():
-        view = _view(run, config, data, _systems(run, config, data))
+        board = store.read_record(run.leaderboard, Leaderboard)
+        view = _view(run, config, data, _systems(run, config, data), board)
     print_leaderboard(view, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
     if run.report.exists():
         print(f"report: {run.report}")
@@ -191,13 +192,8 @@ def _data_stage(run: RunFolder, config: Config) -> Data:
 
     with bar("preparing data", "steps") as tick:
         prepared = prepare(config.data, config.run.seed, tick)
-    facts = {**prepared.facts, "shares": prepared.shares, "manifests": prepared.manifests,
-             "constants": {name: vad.model_dump() for name, vad in prepared.constants.items()},
-             "majorities": {name: list(labels) for name, labels in prepared.majorities.items()}}  # fmt: skip
-    key = store.digest_of([
-        facts, [r.model_dump(mode="json") for r in prepared.training],
-        {name: [e.model_dump(mode="json") for e in rows] for name, rows in prepared.evaluation.items()},
-    ])  # fmt: skip
+    facts = facts_of(prepared)
+    key = cells.data_key(facts, prepared.training, prepared.evaluation)
     if not store.stage_done(run.data, key):
         store.write_records(run.training_rows, prepared.training, kind="training rows")
         for name, rows in prepared.evaluation.items():
@@ -293,29 +289,39 @@ def _note_cost(run: RunFolder, name: str, what: str, seconds: float) -> None:
 
 
 def _score_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> None:
+    store.write_json(run.leaderboard, _scored(config, data, systems).model_dump(mode="json"))
+
+
+def _scored(config: Config, data: Data, systems: list[Any]) -> Leaderboard:
+    """The leaderboard of these systems."""
     from emoloom.scoring.leaderboard import LeakCount, build_leaderboard
 
     removed = data.facts["leaks_removed"]
     leaks = {name: LeakCount(removed[name], _leaked(data.training, rows)) for name, rows in data.evaluation.items()}
     with bar("scoring", "score cards") as tick:
-        board = build_leaderboard(
+        return build_leaderboard(
             config.run.name, systems, data.evaluation, constants=data.constants, leaks=leaks,
             bootstrap=config.scoring.bootstrap, seed=config.run.seed, tick=tick,
         )  # fmt: skip
-    store.write_json(run.leaderboard, board.model_dump(mode="json"))
 
 
 def _systems(run: RunFolder, config: Config, data: Data) -> list[Any]:
     """Every line of the leaderboard with its predictions; fits the floors where they are not there yet."""
-    from emoloom.screening.systems import candidate_systems, floor_systems
+    from emoloom.screening.systems import floor_systems
 
-    failed = {name: run.failure(name) for name in config.candidates.names if run.failure(name).exists()}
-    failures = {name: str(store.read_json(path)["code"]) for name, path in failed.items()}
     return [
-        *candidate_systems(run, config, failures, list(data.evaluation)),
+        *_candidate_systems(run, config, data),
         *floor_systems(run, config, data.training, data.evaluation, data.constants, data.facts["majorities"],
                        data.facts["lexicon_id"]),
     ]  # fmt: skip
+
+
+def _candidate_systems(run: RunFolder, config: Config, data: Data) -> list[Any]:
+    from emoloom.screening.systems import candidate_systems
+
+    failed = {name: run.failure(name) for name in config.candidates.names if run.failure(name).exists()}
+    failures = {name: str(store.read_json(path)["code"]) for name, path in failed.items()}
+    return candidate_systems(run, config, failures, list(data.evaluation))
 
 
 def _leaked(training: Sequence[TrainingRow], evaluated: Sequence[Example]) -> int:
@@ -327,22 +333,26 @@ def _leaked(training: Sequence[TrainingRow], evaluated: Sequence[Example]) -> in
 
 
 def _report_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> None:
+    board = store.read_record(run.leaderboard, Leaderboard)
+    for path, text in _rendered(run, _view(run, config, data, systems, board)).items():
+        store.write_text(path, text)
+
+
+def _rendered(run: RunFolder, view: Any) -> dict[Path, str]:
+    """Every file of the report with its text."""
     from emoloom.reporting.exports import leaderboard_csv, leaderboard_markdown
     from emoloom.reporting.page import render_page
 
-    view = _view(run, config, data, systems)
-    store.write_text(run.report, render_page(view))
-    store.write_text(run.scores / "leaderboard.csv", leaderboard_csv(view))
-    store.write_text(run.scores / "leaderboard.md", leaderboard_markdown(view))
+    return {run.report: render_page(view), run.table: leaderboard_csv(view), run.summary: leaderboard_markdown(view)}
 
 
-def _view(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> Any:
+def _view(run: RunFolder, config: Config, data: Data, systems: list[Any], board: Leaderboard) -> Any:
     """What terminal and page show, from the run's files alone."""
     from emoloom.reporting.view import build_view
     from emoloom.screening.systems import drift_studies, environments, learning_curves, noises
 
     return build_view(
-        store.read_record(run.leaderboard, Leaderboard),
+        board,
         rows=data.evaluation,
         predictions={system.name: system.predictions for system in systems},
         manifests=data.facts["manifests"],

@@ -1,7 +1,8 @@
 """The run directory: the only module that knows what lies where, and the only way files get there.
 
 Every file is written whole or not at all (temporary file, fsync, rename, fsync of the folder). A stage's folder is
-done when its `stage.json` is there; that file carries the stage's key and the SHA-256 of every file beside it.
+done when its `stage.json` is there; that file carries the stage's key and the SHA-256 of every file beside it. A
+finished command leaves `seal.json`, the SHA-256 of every file of the run.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
+from emoloom import __version__
 from emoloom.errors import InputError
 from emoloom.records import Record
 
@@ -28,6 +31,11 @@ TRAINING_LOG = "log.jsonl"
 TRAINED, UNTRAINED = "trained", "untrained"
 FORMAT = "emoloom.records"
 FORMAT_VERSION = 1
+SEAL_FORMAT = "emoloom.seal/1"
+_UNSEALED = re.compile(r"seal\.json|costs\.json|elapsed\.json|\.lock|\..*\.(part|partial)")
+"""Names of files and folders that are no part of a result: measured times, the lock, what is not finished."""
+_RENDERERS = ("jinja2", "plotly")
+"""Libraries whose version changes the bytes of a report and none of its numbers."""
 
 
 def digest_of(value: Any) -> str:
@@ -73,8 +81,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole: sorted keys, no NaN, one final newline."""
-    write_text(path, json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    """Write a JSON file whole."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as the JSON files of a run have it: sorted keys, no NaN, one final newline."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def write_records(path: Path, records: Iterable[Record], **header: Any) -> None:
@@ -101,12 +114,22 @@ def read_records(path: Path, kind: type[RecordType]) -> list[RecordType]:
     Raises:
         InputError: the file is missing, of another format, or not what was written (names the line where it can).
     """
-    head, *lines = _lines(path)
-    if _check_header(path, head)["records_sha256"] != _digest_of_lines(lines):
-        for number, line in enumerate(lines, start=2):
-            _record(path, number, line, kind)
+    _, records, unchanged = inspect_records(path, kind)
+    if not unchanged:
         raise InputError("was changed after it was written", where=str(path), next_step="run its stage again")
-    return [_record(path, number, line, kind) for number, line in enumerate(lines, start=2)]
+    return records
+
+
+def inspect_records(path: Path, kind: type[RecordType]) -> tuple[dict[str, Any], list[RecordType], bool]:
+    """Header and records of a file that `write_records` wrote, and whether the records are still those it wrote.
+
+    Raises:
+        InputError: the file is missing, of another format, or a line is no such record (names the line).
+    """
+    head, *lines = _lines(path)
+    header = _check_header(path, head)
+    records = [_record(path, number, line, kind) for number, line in enumerate(lines, start=2)]
+    return header, records, header["records_sha256"] == _digest_of_lines(lines)
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -233,7 +256,10 @@ class RunFolder:
         self.scores = root / "scores"
         self.leaderboard = self.scores / "leaderboard.json"
         self.costs = root / "costs.json"
+        self.table = self.scores / "leaderboard.csv"
+        self.summary = self.scores / "leaderboard.md"
         self.report = root / "report.html"
+        self.seal = root / "seal.json"
 
     @staticmethod
     def slug(name: str) -> str:
@@ -273,6 +299,30 @@ class RunFolder:
         """Result of a drift study."""
         return self.drift(candidate, corpus) / "study.json"
 
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of every file of the run by its path inside the run; times, locks and unfinished files left out."""
+        return {
+            self.shown(path): file_digest(path)
+            for path in sorted(self.root.rglob("*"))
+            if path.is_file() and not any(map(_UNSEALED.fullmatch, path.relative_to(self.root).parts))
+        }
+
+    def shown(self, path: Path) -> str:
+        """A path inside the run as its files and messages name it."""
+        inside = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        return inside.as_posix().encode("utf-8", "backslashreplace").decode()
+
+    def write_seal(self) -> None:
+        """Write the SHA-256 of every file, and the versions that rendered the report. Its own digest names the run."""
+        write_json(self.seal, {"format": SEAL_FORMAT, "versions": versions(), "files": self.digests()})
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the run for this process, and seal it when the work is done."""
+        with self.locked():
+            yield
+            self.write_seal()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process; a second process is told so at once."""
@@ -302,6 +352,17 @@ def open_run(root: Path) -> RunFolder:
     if not run.config.exists():
         raise InputError("is no run", where=str(root), next_step="give a folder that `emoloom screen` wrote")
     return run
+
+
+def versions() -> dict[str, str]:
+    """Versions of what renders a report."""
+    found = {"emoloom": __version__}
+    for name in _RENDERERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def remove_folder(folder: Path) -> None:

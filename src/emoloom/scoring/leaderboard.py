@@ -15,7 +15,7 @@ from emoloom.scoring.ranking import Ranking, rank_metrics, rank_systems, split_s
 from emoloom.scoring.scorecard import RANKED_BY, score_corpus
 from emoloom.scoring.verdict import write_verdict
 
-__all__ = ["LeakCount", "System", "build_leaderboard", "score_corpus"]
+__all__ = ["LeakCount", "System", "build_leaderboard", "differing_parts", "score_corpus"]
 
 
 class System(NamedTuple):
@@ -133,10 +133,12 @@ def _one_protocol(systems: Sequence[System]) -> str:
                 code="protocols-mixed",
             )
     for system in decoded[1:]:
-        if system.protocol_id != decoded[0].protocol_id:
+        # An id says what its parts are, but both come from a file: neither alone is believed.
+        different = differing_parts(decoded[0].protocol or {}, system.protocol or {})
+        if different or system.protocol_id != decoded[0].protocol_id:
             raise InputError(
                 f"'{decoded[0].name}' and '{system.name}' were decoded under different protocols: "
-                + _difference(decoded[0], system),
+                + (different or f"{decoded[0].protocol_id} and {system.protocol_id}"),
                 next_step="decode both under one protocol before ranking them",
                 code="protocols-mixed",
             )
@@ -151,11 +153,9 @@ def _one_protocol(systems: Sequence[System]) -> str:
     return decoded[0].protocol_id if decoded else ""
 
 
-def _difference(first: System, second: System) -> str:
-    one, two = first.protocol or {}, second.protocol or {}
+def differing_parts(one: Mapping[str, object], two: Mapping[str, object]) -> str:
+    """The parts in which two protocols differ, each with both values; empty where they are the same."""
     parts = [key for key in dict.fromkeys([*one, *two]) if one.get(key) != two.get(key)]
-    if not parts:
-        return f"{first.protocol_id} and {second.protocol_id}"
     return ", ".join(f"{key} is {one.get(key)!r} and {two.get(key)!r}" for key in parts)
 
 

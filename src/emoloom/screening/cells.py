@@ -79,6 +79,50 @@ def plan_candidate(
     )
 
 
+def data_key(
+    facts: Mapping[str, Any], training: Sequence[TrainingRow], evaluation: Mapping[str, Sequence[Example]]
+) -> str:
+    """Key of the data stage: over all that it writes."""
+    return store.digest_of([
+        facts, [row.model_dump(mode="json") for row in training],
+        {name: [example.model_dump(mode="json") for example in rows] for name, rows in evaluation.items()},
+    ])  # fmt: skip
+
+
+def train_key(
+    identity: str, planned: PlannedCandidate, config: Config, data_id: str, shares: Mapping[str, float]
+) -> str:
+    """Key of a training stage: over all that decides its weights.
+
+    Args:
+        identity: of the candidate.
+        planned: its part of the plan.
+        config: gives the `[training]` section and the seed.
+        data_id: SHA-256 of the file of training rows.
+        shares: share of the draws of each training corpus.
+    """
+    settings = config.training.model_dump(mode="json", exclude={"budget", "dtype", "checkpoint_steps"})
+    return store.digest_of([identity, contract_id(), data_id, settings, planned.tokens, planned.dtype,
+                            config.run.seed, dict(shares)])  # fmt: skip
+
+
+def decode_inputs(weights_digest: str, identity: str, protocol_id: str, rows: Mapping[str, str]) -> dict[str, Any]:
+    """All that decides the predictions of one candidate; their digest is the key of the stage.
+
+    Args:
+        weights_digest: SHA-256 of the weights, or the candidate's identity where it is decoded as it comes.
+        identity: of the candidate.
+        protocol_id: of the decoding protocol.
+        rows: file slug of each evaluated corpus -> SHA-256 of the file of its rows.
+    """
+    return {"weights": weights_digest, "candidate": identity, "protocol": protocol_id, "rows": dict(rows)}
+
+
+def predictions_key(inputs: Mapping[str, Any], rows_digest: str) -> str:
+    """Key of one predictions file: the stage's inputs with the rows of this file alone."""
+    return store.digest_of({**inputs, "rows": rows_digest})
+
+
 def train_cell(
     folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data_id: str,
     rows: Sequence[TrainingRow], shares: Mapping[str, float],
@@ -91,9 +135,7 @@ def train_cell(
     from emoloom.training import checkpoint
     from emoloom.training.loop import train
 
-    settings = config.training.model_dump(mode="json", exclude={"budget", "dtype", "checkpoint_steps"})
-    key = store.digest_of([candidate.identity, contract_id(), data_id, settings, planned.tokens, planned.dtype,
-                           config.run.seed, dict(shares)])  # fmt: skip
+    key = train_key(candidate.identity, planned, config, data_id, shares)
     if store.stage_done(folder, key):
         checkpoint.forget(folder)
         return dict(store.read_json(folder / store.STAGE_FILE))
@@ -152,8 +194,8 @@ def decode_cell(
     from emoloom.decoding.protocol import protocol_of
 
     protocol = protocol_of(config.decoding)
-    inputs = {"weights": weights_digest, "candidate": candidate.identity, "protocol": protocol.id,
-              "rows": {slug: digest for slug, (digest, _) in evaluation.items()}}  # fmt: skip
+    digests = {slug: digest for slug, (digest, _) in evaluation.items()}
+    inputs = decode_inputs(weights_digest, candidate.identity, protocol.id, digests)
     key = store.digest_of(inputs)
     if store.stage_done(folder, key):
         return dict(store.read_json(folder / store.STAGE_FILE))
@@ -162,11 +204,11 @@ def decode_cell(
     model: Any = None
     with _clock(folder) as elapsed:
         for slug, (digest, rows) in evaluation.items():
-            file_key = store.digest_of({**inputs, "rows": digest})
+            file_key = predictions_key(inputs, digest)
             if not _has_answers(folder / f"{slug}.jsonl", file_key, rows):
                 if model is None:
                     trust = selfcheck_of(candidate, config, say)
-                    model = _load(candidate, weights, config)
+                    model = load_model(candidate, weights, config)
                 _decode_file(folder / f"{slug}.jsonl", file_key, model, candidate, config, trust, rows)
         headers = {slug: store.read_header(folder / f"{slug}.jsonl") for slug in evaluation}
         environments = [header["environment"] for header in headers.values()]
@@ -244,7 +286,8 @@ def _clock(folder: Path) -> Iterator[Callable[[], float]]:
         path.unlink(missing_ok=True) if sys.exc_info()[0] is None else None
 
 
-def _load(candidate: Candidate, weights: Path | None, config: Config) -> Any:
+def load_model(candidate: Candidate, weights: Path | None, config: Config) -> Any:
+    """The model that is decoded: with trained weights, or as it comes where there are none."""
     from emoloom.models.loading import load_base, load_checkpoint
 
     if weights is None:

@@ -21,6 +21,8 @@ from emoloom.scoring.leaderboard import System
 from emoloom.screening.plan import read_plan
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
+FLOORS = (MAJORITY, LEXICON, LINEAR)
+
 
 def candidate_systems(
     run: RunFolder, config: Config, failures: Mapping[str, str], corpora: Sequence[str]
@@ -77,36 +79,48 @@ def floor_systems(
     Majority and constant come from the evaluated corpus' own training split, which is the hardest version of both;
     the linear floor sees every training row that a candidate may draw.
     """
-    shared = [lexicon_id, store.file_digest(run.training_rows), __version__]
-    keys = {
-        name: store.digest_of(
-            [*shared, store.file_digest(run.evaluation_rows(name)), constants[name].as_tuple(), list(majorities[name])]
-        )
+    keys = {name: floor_key(run, name, constants[name], majorities[name], lexicon_id) for name in evaluation}
+    left = {name: rows for name, rows in evaluation.items() if not store.stage_done(run.floors(name), keys[name])}
+    for name, floors in fitted_floors(config, training, left, constants, majorities).items() if left else ():
+        for floor, predictions in floors.items():
+            store.write_records(run.floors(name) / f"{floor}.jsonl", predictions, kind="predictions", system=floor)
+        store.finish_stage(run.floors(name), keys[name])
+    return as_systems({
+        name: {floor: store.read_records(run.floors(name) / f"{floor}.jsonl", Prediction) for floor in FLOORS}
         for name in evaluation
-    }
-    left = [name for name in evaluation if not store.stage_done(run.floors(name), keys[name])]
-    if left:
-        weak = fit_weak_vad(load_lexicon(config.data.lexicon), [row.text for row in training], "negation")
-        with bar("fitting floors", "steps") as tick:
-            tick(0, 2, f"TF-IDF + linear on {len(training):,} rows")
-            linear = linear_floor(training)
-            tick(2, 2, "")
-        for name in left:
-            floors = (
-                majority_floor(tuple(majorities[name]), constants[name]),
-                lexicon_floor(lambda text: weak.estimate(text)[0], label_table(), unknown=constants[name]),
-                linear,
-            )
-            for floor in floors:
-                path = run.floors(name) / f"{floor.name}.jsonl"
-                store.write_records(path, floor.predict(evaluation[name]), kind="predictions", system=floor.name)
-            store.finish_stage(run.floors(name), keys[name])
-    return [
-        System(
-            floor, "floor", {n: store.read_records(run.floors(n) / f"{floor}.jsonl", Prediction) for n in evaluation}
+    })  # fmt: skip
+
+
+def floor_key(run: RunFolder, corpus: str, constant: Vad, majority: Sequence[str], lexicon_id: str) -> str:
+    """Key of the floors on one corpus: over all that decides their predictions."""
+    rows = [store.file_digest(run.training_rows), __version__, store.file_digest(run.evaluation_rows(corpus))]
+    return store.digest_of([lexicon_id, *rows, constant.as_tuple(), list(majority)])
+
+
+def fitted_floors(
+    config: Config, training: Sequence[TrainingRow], evaluation: Mapping[str, Sequence[Example]],
+    constants: Mapping[str, Vad], majorities: Mapping[str, Sequence[str]],
+) -> dict[str, dict[str, list[Prediction]]]:  # fmt: skip
+    """Corpus -> floor -> its predictions, fitted anew."""
+    weak = fit_weak_vad(load_lexicon(config.data.lexicon), [row.text for row in training], "negation")
+    with bar("fitting floors", "steps") as tick:
+        tick(0, 2, f"TF-IDF + linear on {len(training):,} rows")
+        linear = linear_floor(training)
+        tick(2, 2, "")
+    found = {}
+    for name, rows in evaluation.items():
+        floors = (
+            majority_floor(tuple(majorities[name]), constants[name]),
+            lexicon_floor(lambda text: weak.estimate(text)[0], label_table(), unknown=constants[name]),
+            linear,
         )
-        for floor in (MAJORITY, LEXICON, LINEAR)
-    ]
+        found[name] = {floor.name: floor.predict(rows) for floor in floors}
+    return found
+
+
+def as_systems(floors: Mapping[str, Mapping[str, Sequence[Prediction]]]) -> list[System]:
+    """The floors as lines of the leaderboard, from corpus -> floor -> predictions."""
+    return [System(floor, "floor", {name: made[floor] for name, made in floors.items()}) for floor in FLOORS]
 
 
 def environments(run: RunFolder, config: Config) -> dict[str, dict[str, object]]:

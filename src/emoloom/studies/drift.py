@@ -119,7 +119,7 @@ def drift(root: Path, grid: Grid, *, candidate: str, corpus: str, say: Say) -> P
     plan = plan_cells(grid, len(rows))
     use_threads(config)
     prepared = prepare(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)
-    with run.locked():
+    with run.changing():
         study = _Study(run, config, prepared, rows[: max(cell.n_rows for cell in plan)])
         result = study.measure(plan, say)
         path = run.drift_study(name, rows[0].corpus)

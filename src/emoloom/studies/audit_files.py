@@ -1,0 +1,300 @@
+"""The files of a run against each other: seal, stages, and the chain from corpora over weights to predictions."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emoloom import __version__, store
+from emoloom.config import Config, config_from_json
+from emoloom.corpora.selection import parse_selection
+from emoloom.errors import InputError
+from emoloom.progress import bar
+from emoloom.records import Example, Prediction, TrainingRow
+from emoloom.scoring.leaderboard import differing_parts
+from emoloom.screening import cells
+from emoloom.screening.data import Data, facts_of
+from emoloom.screening.plan import Plan, parse_budget
+from emoloom.screening.systems import floor_key
+from emoloom.store import STAGE_FILE, TRAINED, UNTRAINED, RunFolder
+from emoloom.studies.findings import Inspection, brief, skip
+
+
+class Contents(NamedTuple):
+    """A run as its files have it; rows are there even where their file was changed."""
+
+    run: RunFolder
+    config: Config
+    data: Data
+    plan: Plan
+    digests: dict[str, str]
+    """Path inside the run -> SHA-256."""
+    names: tuple[str, ...]
+    """Candidates to look at."""
+
+    def digest(self, path: Path) -> str:
+        """SHA-256 of a file of the run; empty where it is not there."""
+        return self.digests.get(self.run.shown(path), "")
+
+    def decoded(self) -> Iterator[tuple[str, str]]:
+        """(candidate, state) of every finished folder of predictions."""
+        for name in self.names:
+            for state in (TRAINED, UNTRAINED):
+                if (self.run.predictions(name, state) / STAGE_FILE).exists():
+                    yield name, state
+
+
+def read_config(run: RunFolder) -> Config:
+    """The run's config, or an InputError."""
+    return config_from_json(store.read_json(run.config), str(run.config))
+
+
+def read_data(inspection: Inspection, run: RunFolder, config: Config) -> Data:
+    """Rows and facts; a file whose rows were changed is a finding and still read."""
+    training = _rows(inspection, run.training_rows, TrainingRow)
+    names = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    evaluation = {name: _rows(inspection, run.evaluation_rows(name), Example) for name in names}
+    return Data(training, evaluation, dict(store.read_json(run.facts)))
+
+
+def _rows(inspection: Inspection, path: Path, kind: Any) -> list[Any]:
+    _, rows, unchanged = store.inspect_records(path, kind)
+    if not unchanged:
+        inspection.found(path, "its rows are not those that its first line has the SHA-256 of")
+    return rows
+
+
+def check_seal(inspection: Inspection, run: RunFolder, digests: Mapping[str, str]) -> str:
+    """Every file is the sealed one, none is missing, none was added."""
+    if not run.seal.exists():
+        skip("there is no seal.json: the run was made before there were seals, or its first command never finished")
+    seal = store.read_json(run.seal)
+    inspection.expect(run.seal, "format", seal["format"], store.SEAL_FORMAT)
+    _compare(inspection, run.root, seal["files"], digests, "seal.json")
+    return f"{len(digests)} files are the sealed ones"
+
+
+def _compare(
+    inspection: Inspection, folder: Path, listed: Mapping[str, str], here: Mapping[str, str], where: str
+) -> None:
+    for name in sorted({*listed, *here}):
+        if name not in here:
+            inspection.found(folder / name, f"is listed in {where} and is not there")
+        elif name not in listed:
+            inspection.found(folder / name, f"is not listed in {where}")
+        elif listed[name] != here[name]:
+            inspection.found(folder / name, f"has SHA-256 {here[name][:12]}, and {where} lists {brief(listed[name])}")
+
+
+def _stage(inspection: Inspection, contents: Contents, folder: Path) -> dict[str, Any]:
+    """The stage file of a folder; its list of files is compared with what is there."""
+    prefix = contents.run.shown(folder) + "/"
+    here = {name.removeprefix(prefix): found for name, found in contents.digests.items() if name.startswith(prefix)}
+    here.pop(STAGE_FILE, None)
+    stage = store.read_json(folder / STAGE_FILE)
+    _compare(inspection, folder, stage["files"], here, contents.run.shown(folder / STAGE_FILE))
+    return dict(stage)
+
+
+def check_data(inspection: Inspection, contents: Contents) -> str:
+    """The data stage holds what its key was made from."""
+    run, data = contents.run, contents.data
+    stage = _stage(inspection, contents, run.data)
+    key = cells.data_key(data.facts, data.training, data.evaluation)
+    inspection.expect(run.data / STAGE_FILE, "key", stage["key"], key)
+    n_rows = sum(map(len, data.evaluation.values()))
+    return f"{len(data.training):,} training rows, {n_rows:,} evaluated rows and their facts have their stage's key"
+
+
+def check_corpora(inspection: Inspection, contents: Contents, data_dir: str) -> str:
+    """The rows are what the corpora give, prepared anew; skipped where the corpora are not here."""
+    from emoloom.corpora.preparation import prepare
+
+    run, data, settings = contents.run, contents.data, contents.config.data
+    if data_dir:
+        settings = settings.model_copy(update={"data_dir": data_dir})
+    try:
+        with bar("preparing data anew", "steps") as tick:
+            prepared = prepare(settings, contents.config.run.seed, tick)
+    except InputError as error:
+        skip(f"the corpora cannot be prepared here: {error.line()}")
+    _compare_rows(inspection, run.training_rows, data.training, prepared.training)
+    for name, rows in prepared.evaluation.items():
+        _compare_rows(inspection, run.evaluation_rows(name), data.evaluation[name], rows)
+    for name, value in json.loads(json.dumps(facts_of(prepared))).items():
+        inspection.expect(run.facts, name, data.facts.get(name), value)
+    return "rows and facts are what the corpora give"
+
+
+def _compare_rows(
+    inspection: Inspection, path: Path, rows: Sequence[Any], right: Sequence[Any], id_field: str = "id"
+) -> None:
+    """Compare records field by field, each with the one that has its id; then their number and order."""
+    by_id = {getattr(row, id_field): row for row in right}
+    for row in rows:
+        row_id = getattr(row, id_field)
+        if row_id not in by_id:
+            inspection.found(path, "should not be there", row_id)
+        for field, value in by_id.get(row_id, row):
+            inspection.expect(path, field, getattr(row, field), value, row_id)
+    check_order(inspection, path, [getattr(row, id_field) for row in rows], list(by_id))
+
+
+def check_order(inspection: Inspection, path: Path, ids: Sequence[str], right: Sequence[str]) -> None:
+    """Every id once and in the right order."""
+    counts = Counter(ids)
+    for row_id in right:
+        if counts[row_id] != 1:
+            inspection.found(path, "is missing" if not counts[row_id] else f"stands {counts[row_id]} times", row_id)
+    if sorted(ids) == sorted(right):
+        for found, wanted in zip(ids, right, strict=True):
+            if found != wanted:
+                inspection.found(path, f"stands where row {wanted} belongs", found)
+
+
+def check_plan(inspection: Inspection, contents: Contents) -> str:
+    """The plan grants what the config asked for."""
+    run, config = contents.run, contents.config
+    budget = parse_budget(config.training.budget)
+    planned = {name: contents.plan.candidates[name] for name in contents.names if name in contents.plan.candidates}
+    for name, part in planned.items():
+        seconds = round((part.tokens_per_second or 0.0) * (budget.seconds or 0.0))
+        tokens = budget.tokens if budget.tokens is not None else max(1, seconds)
+        inspection.expect(run.plan, f"tokens of {name}", part.tokens, tokens)
+        if config.training.dtype != "auto":
+            inspection.expect(run.plan, f"dtype of {name}", part.dtype, config.training.dtype)
+        if config.run.threads:
+            inspection.expect(run.plan, f"threads of {name}", part.threads, config.run.threads)
+    return f"as the config asks: {', '.join(planned) or 'no candidate yet'}"
+
+
+def check_training(inspection: Inspection, contents: Contents) -> str:
+    """Each candidate's weights are those of a stage whose key follows from plan, config and data."""
+    from emoloom.training.loop import WEIGHTS
+
+    run, config = contents.run, contents.config
+    finished = [name for name in contents.names if (run.training(name) / STAGE_FILE).exists()]
+    if not finished:
+        skip("no candidate is trained yet")
+    for name in finished:
+        folder = run.training(name)
+        with inspection.reading(folder / STAGE_FILE):
+            stage = _stage(inspection, contents, folder)
+            weights = folder / WEIGHTS
+            inspection.expect(folder / STAGE_FILE, "weights", stage["weights"], contents.digest(weights))
+            with inspection.reading(weights):
+                inspection.expect(folder / STAGE_FILE, "n_parameters", stage["n_parameters"], _n_parameters(weights))
+            data_id = contents.digest(run.training_rows)
+            planned = contents.plan.candidates[name]
+            key = cells.train_key(planned.identity, planned, config, data_id, contents.data.shares)
+            inspection.expect(folder / STAGE_FILE, "key", stage["key"], key)
+            inspection.expect(folder / cells.KEY, "key", (folder / cells.KEY).read_text(encoding="utf-8"), key)
+    return f"weights follow from config, plan and data: {', '.join(finished)}"
+
+
+def _n_parameters(weights: Path) -> int:
+    import math
+
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="np") as tensors:
+            return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"is no readable safetensors file ({error})", where=str(weights)) from error
+
+
+def check_decoding(inspection: Inspection, contents: Contents) -> str:
+    """Each folder of predictions was made with the weights, rows and protocol that the run has."""
+    decoded = list(contents.decoded())
+    for name, state in decoded:
+        with inspection.reading(contents.run.predictions(name, state) / STAGE_FILE):
+            _check_decoded(inspection, contents, name, state)
+    trained = {name for name, state in decoded if state == TRAINED}
+    for name in contents.names:
+        _check_failure(inspection, contents, name, is_decoded=name in trained)
+    if not decoded and not inspection.findings:
+        skip("no candidate is decoded yet")
+    shown = ", ".join(f"{name} ({state})" for name, state in decoded)
+    return f"predictions follow from weights, rows and protocol: {shown}"
+
+
+def _check_decoded(inspection: Inspection, contents: Contents, name: str, state: str) -> None:
+    from emoloom.decoding.protocol import Protocol, protocol_of
+
+    run = contents.run
+    folder = run.predictions(name, state)
+    path = folder / STAGE_FILE
+    stage = _stage(inspection, contents, folder)
+    protocol = protocol_of(contents.config.decoding)
+    different = differing_parts(stage["protocol"], protocol.model_dump(mode="json"))
+    if different:
+        inspection.found(path, f"protocol of the predictions and of the config differ: {different}")
+    claimed = Protocol.model_validate_json(json.dumps(stage["protocol"])).id
+    inspection.expect(path, "protocol_id", stage["protocol_id"], claimed)
+    identity = contents.plan.candidates[name].identity
+    weights = store.read_json(run.training(name) / STAGE_FILE)["weights"] if state == TRAINED else identity
+    rows = {run.slug(corpus): contents.digest(run.evaluation_rows(corpus)) for corpus in contents.data.evaluation}
+    inputs = cells.decode_inputs(weights, identity, protocol.id, rows)
+    for what, value in inputs.items():
+        inspection.expect(path, f"inputs.{what}", stage["inputs"].get(what), value)
+    inspection.expect(path, "key", stage["key"], store.digest_of(inputs))
+    environments = []
+    for corpus in contents.data.evaluation:
+        file = run.predictions_file(name, state, corpus)
+        with inspection.reading(file):
+            header = store.read_header(file)
+            environments.append(header["environment"])
+            inspection.expect(file, "protocol_id", header["protocol_id"], protocol.id)
+            inspection.expect(file, "key", header["key"], cells.predictions_key(inputs, rows[run.slug(corpus)]))
+            if header["environment"] not in stage["environments"]:
+                inspection.found(file, f"its environment is not one that {run.shown(path)} lists")
+    unused = [environment for environment in stage["environments"] if environment not in environments]
+    if unused:
+        inspection.found(path, f"no predictions file has the environment {brief(unused[0])}")
+
+
+def _check_failure(inspection: Inspection, contents: Contents, name: str, *, is_decoded: bool) -> None:
+    """A failure and the results that it says do not exist exclude each other."""
+    run = contents.run
+    failure = run.failure(name)
+    if failure.exists():
+        with inspection.reading(failure):
+            stage = store.read_json(failure)["stage"]
+            if is_decoded or (stage == "training" and (run.training(name) / STAGE_FILE).exists()):
+                inspection.found(failure, f"says that {name} failed in {stage}, and its results are there")
+    elif run.leaderboard.exists() and not is_decoded:
+        inspection.found(run.predictions(name, TRAINED), "has no predictions, and the run is scored")
+
+
+def check_floors(
+    inspection: Inspection, contents: Contents, floors: Mapping[str, Mapping[str, Sequence[Prediction]]]
+) -> str:
+    """The floors' predictions are those of floors fitted anew."""
+    run, data = contents.run, contents.data
+    if not run.leaderboard.exists():
+        skip("the run is not scored yet")
+    for corpus, fitted in floors.items():
+        folder = run.floors(corpus)
+        with inspection.reading(folder / STAGE_FILE):
+            stage = _stage(inspection, contents, folder)
+            if sealed_versions(run).get("emoloom", __version__) == __version__:  # another version has another key
+                constant, majority = data.constants[corpus], data.facts["majorities"][corpus]
+                key = floor_key(run, corpus, constant, majority, data.facts["lexicon_id"])
+                inspection.expect(folder / STAGE_FILE, "key", stage["key"], key)
+        for floor, predictions in fitted.items():
+            path = folder / f"{floor}.jsonl"
+            with inspection.reading(path):
+                _compare_rows(inspection, path, _rows(inspection, path, Prediction), predictions, "row_id")
+    return f"predictions are those of floors fitted anew: {', '.join(floors)}"
+
+
+def sealed_versions(run: RunFolder) -> dict[str, Any]:
+    """Versions that the run was sealed with; empty where there is no readable seal."""
+    try:
+        return dict(store.read_json(run.seal)["versions"])
+    except (InputError, LookupError, TypeError, ValueError, RecursionError):
+        return {}

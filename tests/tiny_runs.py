@@ -1,0 +1,24 @@
+"""Settings of whole runs on a tiny model and the real built-in corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emoloom.config import Config, load_config
+
+
+def overrides(tiny: Path, directory: Path, **more: str) -> tuple[str, ...]:
+    """`--set` overrides of a run `directory/t` of a saved tiny model and its random control."""
+    values = {
+        "run.directory": str(directory), "run.name": "t", "run.threads": "1", "candidates.cache_dir": f"{tiny}-cache",
+        "candidates.names": f'["dir:{tiny}", "random:dir:{tiny}"]', "data.evaluate": '["builtin:24"]',
+        "training.budget": "24000 tokens", "training.batch_rows": "4", "training.window_rows": "16",
+        "training.checkpoint_steps": "2", "training.dtype": "fp32", "training.learning_rate": "0.0005",
+        "scoring.bootstrap": "100",
+    }  # fmt: skip
+    return tuple(f"{key}={value}" for key, value in {**values, **more}.items())
+
+
+def config(tiny: Path, directory: Path, **more: str) -> Config:
+    """The same as a config."""
+    return load_config(None, overrides(tiny, directory, **more))
