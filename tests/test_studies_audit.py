@@ -354,7 +354,7 @@ def consistent_prediction(p: Parts) -> Named:
         row["output"] = load_codec(p.candidate).decode(tokens)
         row["parse"] = parse(row["output"], row["finish"]).model_dump(mode="json")
 
-    return p.answers, edit_line(p.answers, 2, change), "token 5 of 64 is not what the candidate answers"
+    return p.answers, edit_line(p.answers, 2, change), "token 5 of 56 is not what the candidate answers"
 
 
 def perfect_answer(p: Parts) -> Named:
@@ -363,7 +363,7 @@ def perfect_answer(p: Parts) -> Named:
     codec = load_codec(p.candidate)
 
     def change(row: dict) -> None:
-        tokens = [*codec.encode_text(line)[:63], codec.eos_id]
+        tokens = [*codec.encode_text(line)[:55], codec.eos_id]
         row["certificate"]["token_ids"] = tokens
         row.update(output=codec.decode(tokens[:-1]), finish="eos")
         row["parse"] = parse(row["output"], "eos").model_dump(mode="json")

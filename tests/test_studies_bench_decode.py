@@ -46,7 +46,7 @@ def test_cost_by_size_has_measured_and_counted_lines(tmp_path: Path) -> None:
 def test_operations_of_a_model_small_enough_to_count_by_hand() -> None:
     shape = Shape(layers=1, hidden=2, inner=3, heads=1, kv_heads=1, head_size=2, vocabulary=5)
     # a token: attention 4 matrices of 2x2, feed-forward 3 of 2x3: 34 weights; the head: 10 weights
-    counted = operations(shape, n_prompt=1, n_answer=2, rung=4, stage=2)
+    counted = operations(shape, n_prompt=1, n_answer=2, rung=4, max_new_tokens=2)
     assert counted["cached"] == 2 * 34 * 3 + 4 * 2 * 4.5 + 2 * 10 * 2
     assert counted["uncached"] == (68 + 8 * 0.5 + 20) + (136 + 8 * 2 + 20)
     assert counted["ours"] - counted["cached"] == 2 * 34 * 4 + 4 * 2 * 8 + 2 * 10 * 2

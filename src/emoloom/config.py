@@ -101,7 +101,7 @@ class DecodingSettings(Section):
     """Arithmetic of the normative forward."""
     batch_rows: int = Field(8, ge=1, le=256)
     """B of the pinned shape [B, L]."""
-    max_new_tokens: int = Field(64, ge=48, le=512)
+    max_new_tokens: int = Field(56, ge=48, le=512)
     """Token limit of an answer, end-of-sequence included."""
     draft_rows: int = Field(128, ge=1, le=1024)
     """Rows drafted together; changes speed, never an answer."""

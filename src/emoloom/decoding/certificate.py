@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from emoloom.decoding.normative import choose
-from emoloom.decoding.protocol import Protocol, Stage, rung_of
+from emoloom.decoding.normative import Choice, choose
+from emoloom.decoding.protocol import Protocol, rung_of
 
 
 class Recheck(NamedTuple):
@@ -19,9 +19,9 @@ class Recheck(NamedTuple):
     min_margin: float
     """Smallest top-1 minus top-2 logit over the answer's positions."""
     forwards: int
-    """Normative forwards that the row took part in: one for each stage that its answer reaches."""
+    """Normative forwards that the row took part in."""
     rung: int
-    """Sequence length L of its last stage."""
+    """Sequence length L of the pinned shape [B, L]."""
 
 
 def recheck(
@@ -42,33 +42,22 @@ def recheck(
         CandidateError: a row does not fit, or logits are not finite.
     """
     limit = getattr(model.config, "max_position_embeddings", None)
-    by_shape: dict[tuple[Stage, int], list[int]] = defaultdict(list)
-    for index, (prompt, tokens) in enumerate(rows):
-        rung_of(len(prompt), protocol.max_new_tokens, limit)
-        for stage in protocol.stages:
-            if stage.start < len(tokens):
-                by_shape[stage, rung_of(len(prompt), stage.end)].append(index)
-    found = [Recheck(0, float("inf"), 0, 0) for _ in rows]
-    for (stage, rung), members in sorted(by_shape.items()):
+    by_rung: dict[int, list[int]] = defaultdict(list)
+    for index, (prompt, _) in enumerate(rows):
+        by_rung[rung_of(len(prompt), protocol.max_new_tokens, limit)].append(index)
+    found: dict[int, Recheck] = {}
+    for rung, members in sorted(by_rung.items()):
         for start in range(0, len(members), protocol.batch_rows):
             group = members[start : start + protocol.batch_rows]
             lines = [(rows[index][0], list(rows[index][1])) for index in group]
-            for index, choice in zip(group, choose(model, protocol, stage, rung, lines), strict=True):
-                due = rows[index][1][stage.start : stage.end]
-                equal = next((n for n, token in enumerate(due) if token != choice.tokens[n]), len(due))
-                before = found[index]
-                found[index] = Recheck(
-                    before.agrees + equal if before.agrees == stage.start else before.agrees,
-                    min(before.min_margin, *choice.margins[: len(due)]),
-                    before.forwards + 1,
-                    rung,
-                )
-    return [_ended(one, tokens, protocol, eos_id) for one, (_, tokens) in zip(found, rows, strict=True)]
+            for index, choice in zip(group, choose(model, protocol, rung, lines), strict=True):
+                found[index] = _compare(rows[index][1], choice, protocol, eos_id, rung)
+    return [found[index] for index in range(len(rows))]
 
 
-def _ended(one: Recheck, tokens: tuple[int, ...], protocol: Protocol, eos_id: int) -> Recheck:
-    """An answer that goes on behind its end, or stops where the forward goes on, does not agree to its last token."""
-    if eos_id in tokens:
-        return one._replace(agrees=min(one.agrees, tokens.index(eos_id) + 1))
-    stops_early = one.agrees == len(tokens) < protocol.max_new_tokens
-    return one._replace(agrees=one.agrees - 1) if stops_early else one
+def _compare(tokens: tuple[int, ...], choice: Choice, protocol: Protocol, eos_id: int, rung: int) -> Recheck:
+    ended = tokens.index(eos_id) + 1 if eos_id in tokens else len(tokens)
+    agrees = next((place for place in range(ended) if tokens[place] != choice.tokens[place]), ended)
+    if agrees == len(tokens) and eos_id not in tokens and len(tokens) < protocol.max_new_tokens:
+        agrees -= 1  # it stops where the forward goes on
+    return Recheck(agrees, min(choice.margins[: len(tokens)]), 1, rung)

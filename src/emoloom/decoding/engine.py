@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from emoloom.decoding.draft import draft
 from emoloom.decoding.grammar import FREE, Node
 from emoloom.decoding.normative import Answer, choose
-from emoloom.decoding.protocol import Protocol, Stage, rung_of
+from emoloom.decoding.protocol import Protocol, rung_of
 
 
 class Request(NamedTuple):
@@ -23,22 +23,12 @@ class Request(NamedTuple):
 class _Work:
     """One row under way: what is verified, what is drafted after it."""
 
-    def __init__(self, request: Request, stage: Stage) -> None:
-        self.row, self.prompt = request.row, request.prompt
+    def __init__(self, request: Request, rung: int) -> None:
+        self.row, self.prompt, self.rung = request.row, request.prompt, rung
         self.verified: list[int] = []
         self.drafted: list[int] = []
-        self.margins: list[float] = []
-        """One for each verified token."""
+        self.margin = float("inf")
         self.forwards = 0
-        self.enter(stage)
-
-    def enter(self, stage: Stage) -> None:
-        """Go on in a stage of the answer."""
-        self.stage, self.rung = stage, rung_of(len(self.prompt), stage.end)
-
-    def answer(self) -> Answer:
-        """The finished row."""
-        return Answer(self.verified, min(self.margins), self.forwards, self.rung)
 
 
 def answer(
@@ -60,23 +50,19 @@ def answer(
         CandidateError: a row does not fit, or logits are not finite.
     """
     limit = getattr(model.config, "max_position_embeddings", None)
-    for request in requests:
-        rung_of(len(request.prompt), protocol.max_new_tokens, limit)
-    works = [_Work(request, protocol.stages[0]) for request in requests]
+    works = [_Work(r, rung_of(len(r.prompt), protocol.max_new_tokens, limit)) for r in requests]
     to_draft = sorted(works, key=lambda work: (len(work.prompt), work.row))
-    to_verify: dict[tuple[int, int], list[_Work]] = defaultdict(list)
+    to_verify: dict[int, list[_Work]] = defaultdict(list)
     while to_draft or any(to_verify.values()):
         block, to_draft = to_draft[:draft_rows], to_draft[draft_rows:]
         if block:
             _draft_block(model, protocol, eos_id, block, grammar)
         for work in block:
-            to_verify[work.stage.end, work.rung].append(work)
+            to_verify[work.rung].append(work)
         for group in _groups(to_verify, protocol.batch_rows, flush=not to_draft):
             for work in _verify_group(model, protocol, eos_id, group):
                 if _finished(work, protocol, eos_id):
-                    yield work.row, work.answer()
-                elif work.drafted:
-                    to_verify[work.stage.end, work.rung].append(work)
+                    yield work.row, Answer(work.verified, work.margin, work.forwards, work.rung)
                 else:
                     to_draft.append(work)
 
@@ -88,31 +74,25 @@ def _draft_block(model: Any, protocol: Protocol, eos_id: int, block: list[_Work]
         work.drafted = added
 
 
-def _groups(to_verify: dict[tuple[int, int], list[_Work]], batch_rows: int, *, flush: bool) -> Iterator[list[_Work]]:
-    """Full groups of one stage and rung; the rest too when nothing is left that could fill them."""
-    for shape in sorted(to_verify):
-        while len(to_verify[shape]) >= batch_rows or (flush and to_verify[shape]):
-            group, to_verify[shape] = to_verify[shape][:batch_rows], to_verify[shape][batch_rows:]
+def _groups(to_verify: dict[int, list[_Work]], batch_rows: int, *, flush: bool) -> Iterator[list[_Work]]:
+    """Full groups of one rung; the rest too when nothing is left that could fill them."""
+    for rung in sorted(to_verify):
+        while len(to_verify[rung]) >= batch_rows or (flush and to_verify[rung]):
+            group, to_verify[rung] = to_verify[rung][:batch_rows], to_verify[rung][batch_rows:]
             yield group
 
 
 def _verify_group(model: Any, protocol: Protocol, eos_id: int, group: list[_Work]) -> list[_Work]:
     """One normative forward: take its tokens up to and including the first that the draft does not have."""
-    stage, rung = group[0].stage, group[0].rung
     rows = [(work.prompt, work.verified + work.drafted) for work in group]
-    for work, (_, line), choice in zip(group, rows, choose(model, protocol, stage, rung, rows), strict=True):
+    for work, (_, line), choice in zip(group, rows, choose(model, protocol, group[0].rung, rows), strict=True):
+        work.verified, work.drafted, work.margin = [], [], float("inf")
         work.forwards += 1
-        del work.verified[stage.start :], work.margins[stage.start :]
-        agreed = True
-        for token, margin in zip(choice.tokens, choice.margins, strict=True):
-            agreed = line[len(work.verified) : len(work.verified) + 1] == [token]
+        for place, (token, margin) in enumerate(zip(choice.tokens, choice.margins, strict=True)):
             work.verified.append(token)
-            work.margins.append(margin)
-            if token == eos_id or not agreed:
+            work.margin = min(work.margin, margin)
+            if token == eos_id or line[place : place + 1] != [token]:
                 break
-        work.drafted = line[len(work.verified) :] if agreed else []
-        if len(work.verified) == stage.end < protocol.max_new_tokens and work.verified[-1] != eos_id:
-            work.enter(protocol.stage_of(stage.end))
     return group
 
 

@@ -49,8 +49,7 @@ def _stepped(model: Any, protocol: Protocol, eos_id: int, requests: Sequence[Req
     limit = getattr(model.config, "max_position_embeddings", None)
     by_rung: dict[int, list[Request]] = defaultdict(list)
     for request in requests:
-        rung_of(len(request.prompt), protocol.max_new_tokens, limit)
-        by_rung[rung_of(len(request.prompt), protocol.stages[0].end)].append(request)
+        by_rung[rung_of(len(request.prompt), protocol.max_new_tokens, limit)].append(request)
     for rung in sorted(by_rung):
         for start in range(0, len(by_rung[rung]), protocol.batch_rows):
             group = by_rung[rung][start : start + protocol.batch_rows]

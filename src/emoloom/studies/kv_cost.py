@@ -65,7 +65,7 @@ def shape_of(config: Any) -> Shape:
     )  # fmt: skip
 
 
-def operations(shape: Shape, n_prompt: int, n_answer: int, rung: int, stage: int) -> dict[str, float]:
+def operations(shape: Shape, n_prompt: int, n_answer: int, rung: int, max_new_tokens: int) -> dict[str, float]:
     """Operations of one row under each way of decoding.
 
     Args:
@@ -73,7 +73,7 @@ def operations(shape: Shape, n_prompt: int, n_answer: int, rung: int, stage: int
         n_prompt: P.
         n_answer: A, the end of sequence included.
         rung: L of the verifying forward.
-        stage: answer positions that the verifying forward's head is applied to.
+        max_new_tokens: answer positions that the verifying forward's head is applied to.
 
     Returns:
         `cached`: every token once, the head at each answer position. `uncached`: everything so far again for each
@@ -83,7 +83,7 @@ def operations(shape: Shape, n_prompt: int, n_answer: int, rung: int, stage: int
     cached = shape.body(whole) + shape.attention(whole**2 / 2) + shape.head(n_answer)
     lengths = range(n_prompt, whole)
     uncached = sum(shape.body(n) + shape.attention(n**2 / 2) + shape.head(1) for n in lengths)
-    verify = shape.body(rung) + shape.attention(rung**2 / 2) + shape.head(stage)
+    verify = shape.body(rung) + shape.attention(rung**2 / 2) + shape.head(max_new_tokens)
     return {"cached": cached, "uncached": uncached, "ours": cached + verify, "one_forward": cached}
 
 
