@@ -378,7 +378,7 @@ def shortened_answer(p: Parts) -> Named:
         row["output"] = load_codec(p.candidate).decode(tokens)
         row["parse"] = parse(row["output"], "length").model_dump(mode="json")
 
-    return p.answers, edit_line(p.answers, 2, change), "token 59 of 60 is not what the candidate answers"
+    return p.answers, edit_line(p.answers, 2, change), "token 51 of 52 is not what the candidate answers"
 
 
 def weights_replaced(p: Parts) -> Named:
