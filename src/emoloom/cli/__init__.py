@@ -8,11 +8,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from emoloom import __version__
-from emoloom.cli import doctor, drift, inspection, stages, studies, verification
+from emoloom.cli import audit, doctor, drift, inspection, stages, studies
 from emoloom.cli.options import app
 from emoloom.errors import EmoloomError
 
-__all__ = ["app", "doctor", "drift", "inspection", "main", "stages", "studies", "verification"]
+__all__ = ["app", "audit", "doctor", "drift", "inspection", "main", "stages", "studies"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""

@@ -1,4 +1,4 @@
-"""Commands that check what a run says."""
+"""The command that checks what a run says."""
 
 from __future__ import annotations
 
