@@ -51,15 +51,15 @@ def collate(rows: Sequence[EncodedRow]) -> Batch:
     return Batch(ids, torch.tensor(where), torch.tensor(targets), sum(len(row.ids) for row in rows))
 
 
-def batches_of_window(rows: Sequence[EncodedRow], batch_rows: int, seed: Sequence[int]) -> list[Batch]:
-    """Cut a window into batches of like length, in an order that does not depend on length.
+def steps_of_window(rows: Sequence[EncodedRow], batch_rows: int, seed: Sequence[int]) -> list[list[EncodedRow]]:
+    """Cut a window into the rows of optimiser steps, of like length, in an order that does not depend on length.
 
     Args:
         rows: the drawn rows of the window.
-        batch_rows: rows per batch; the last one may be smaller.
-        seed: of the order of the batches.
+        batch_rows: rows per step; the last one may be smaller.
+        seed: of the order of the steps.
     """
     by_length = sorted(range(len(rows)), key=lambda index: (len(rows[index].ids), index))
     groups = [by_length[start : start + batch_rows] for start in range(0, len(by_length), batch_rows)]
     order = np.random.default_rng(list(seed)).permutation(len(groups))
-    return [collate([rows[index] for index in groups[group]]) for group in order]
+    return [[rows[index] for index in groups[group]] for group in order]
