@@ -88,7 +88,7 @@ class TrainingSettings(Section):
     """Train every weight, or low-rank adapters beside every linear layer of the body."""
     lora_rank: int = Field(16, ge=1, le=1024)
     """Rank of the adapters."""
-    lora_alpha: float = Field(32.0, gt=0.0, le=4096.0)
+    lora_alpha: int = Field(32, ge=1, le=4096)
     """The adapters' product is scaled by `lora_alpha / lora_rank`."""
     window_rows: int = Field(128, ge=1)
     """Rows drawn together; batches of like length are formed inside this window only."""

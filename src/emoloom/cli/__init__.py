@@ -43,7 +43,7 @@ def main() -> None:
     sys.exit(exit_code)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+def _terminate(_: int, __: FrameType | None) -> None:
     sys.exit(TERMINATED)
 
 

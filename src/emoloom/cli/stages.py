@@ -35,9 +35,9 @@ def screen(
     from emoloom import pipeline
 
     if _follows():
-        return pipeline.follow()
-    folder = pipeline.screen(pipeline.configure(config, data_dir, tuple(overrides or ())))
-    _show_run(folder, as_json)
+        pipeline.follow()
+    else:
+        _show_run(pipeline.screen(pipeline.configure(config, data_dir, tuple(overrides or ()))), as_json)
 
 
 @app.command()
@@ -46,8 +46,9 @@ def train(config: ConfigArgument = None, data_dir: DataOption = "", overrides: S
     from emoloom import pipeline
 
     if _follows():
-        return pipeline.follow()
-    print(pipeline.train(pipeline.configure(config, data_dir, tuple(overrides or ()))))
+        pipeline.follow()
+    else:
+        print(pipeline.train(pipeline.configure(config, data_dir, tuple(overrides or ()))))
 
 
 @app.command()

@@ -78,8 +78,8 @@ def plan_candidate(
     times = 2 if config.scoring.untrained_floor and not candidate.control else 1
     costs = {"training_seconds": round(planned.tokens / speed, 1), "memory_bytes": memory,
              "decoding_seconds": round(decoding * len(evaluation) * times, 1)}  # fmt: skip
-    say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} tokens/s, about {costs['training_seconds']:,.0f} s; "
-        f"decoding at most {costs['decoding_seconds']:,.0f} s; {memory / 1e9:.1f} GB of memory")  # fmt: skip
+    say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} a second, about {costs['training_seconds']:,.0f} s "
+        f"in {memory / 1e9:.1f} GB of memory; decoding, at most {costs['decoding_seconds']:,.0f} s")  # fmt: skip
     return planned, costs
 
 
@@ -126,7 +126,8 @@ def follow(config: Config, rows: Sequence[TrainingRow], shares: Mapping[str, flo
         candidate = Candidate.model_validate_json(json.dumps(job["candidate"]))
         with contextlib.suppress(CandidateError):  # the leading process meets the same and names it
             if "measure" in job:
-                measure_speed(candidate, config, rows, shares, *job["measure"], processes)
+                dtype, threads = job["measure"]
+                measure_speed(candidate, config, rows, shares, dtype, threads, processes)
             else:
                 planned = PlannedCandidate.model_validate_json(json.dumps(job["planned"]))
                 _fit(Path(job["folder"]), candidate, planned, config, rows, shares, processes, no_tick)

@@ -29,7 +29,7 @@ class PlannedCandidate(Record):
     tokens: int
     """Training tokens granted."""
     tokens_per_second: float
-    """Training speed measured by a few steps: it turned a budget in time into tokens, and says how long it will take."""
+    """Training speed of a few steps: it turned a budget in time into tokens, and says how long they will take."""
     dtype: str
     """Arithmetic of training, `auto` resolved."""
     threads: int

@@ -48,7 +48,7 @@ def add_adapters(model: Any, settings: TrainingSettings, seed: int) -> None:
 
 
 def write_adapters(folder: Path, adapters: dict[str, torch.Tensor], settings: TrainingSettings) -> Path:
-    """Write adapters as peft does, so that `PeftModel.from_pretrained(base, folder)` reads them. Returns the tensors' path.
+    """Write adapters so that `peft.PeftModel.from_pretrained(base, folder)` reads them; returns the tensors' path.
 
     Args:
         folder: gets two files.
@@ -66,7 +66,7 @@ def write_adapters(folder: Path, adapters: dict[str, torch.Tensor], settings: Tr
 
 @torch.no_grad()
 def merge(model: Any) -> dict[str, torch.Tensor]:
-    """Add the adapters' products to the weights, in place: W + (alpha / rank) B A. Returns the plain model's weights."""
+    """Add the adapters' products to the weights, in place: W + (alpha / rank) B A; returns the plain model's weights."""
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             module.merge()

@@ -37,7 +37,7 @@ class Memory(Record):
     program: int
     """The process before it loads a model: libraries, rows."""
     total: int
-    """At the peak. Gradients grow while activations shrink, so that only the larger of the two counts, unless a step adds up
+    """At the peak. Gradients grow while activations shrink: only the larger of the two counts, unless a step adds up
     several passes."""
 
 
@@ -132,7 +132,7 @@ def _kept_by_forward(model: Any, batch: Batch, dtype: str) -> int:
 
 
 def _without_contents(model: Any) -> None:
-    """Turn meta tensors into fake ones of the processor, in place, so that autocast treats them as it would real ones."""
+    """Turn meta tensors into fake ones of the processor, in place: autocast treats them as it would real ones."""
     made: dict[int, torch.Tensor] = {}
     for module in model.modules():
         for group in (module._parameters, module._buffers):

@@ -174,7 +174,7 @@ def _step(
             part, _ = language_model_loss(model, batch)
         torch.autograd.backward(part / count)
         loss_sum += part.detach()
-    if processes.count > 1:
+    if processes.total > 1:
         for parameter in parameters:
             if parameter.grad is None:  # a process without rows adds nothing
                 parameter.grad = torch.zeros_like(parameter)
@@ -191,13 +191,12 @@ def _step(
 
 
 def _log(folder: Path, entry: dict[str, float]) -> None:
-    with store.writing(folder):
-        with (folder / store.TRAINING_LOG).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+    with store.writing(folder), (folder / store.TRAINING_LOG).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(entry) + "\n")
 
 
 def _finish(folder: Path, state: State, settings: TrainingSettings, processes: Processes) -> Path:
-    """Make the average the model's weights, and write it. Checkpoints stay until the caller has marked the stage done."""
+    """Make the average the model's weights, and write it. Checkpoints stay until the caller marks the stage as done."""
     with torch.no_grad():
         torch._foreach_copy_(list(state.parameters.values()), list(state.average.values()))
     if settings.method == "lora":

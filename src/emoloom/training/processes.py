@@ -22,7 +22,8 @@ class Processes(NamedTuple):
 
     rank: int = 0
     """0 leads: it alone writes files, decodes and scores."""
-    count: int = 1
+    total: int = 1
+    """How many there are."""
 
     @property
     def leads(self) -> bool:
@@ -30,19 +31,19 @@ class Processes(NamedTuple):
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process' part of a step's rows: every `count`-th, so that like lengths spread evenly."""
-        return items[self.rank :: self.count]
+        """This process' part of a step's rows: every `total`-th, so that like lengths spread evenly."""
+        return items[self.rank :: self.total]
 
     def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
         """Replace each tensor by its sum over the processes; the same bytes in all of them."""
-        if self.count > 1:
+        if self.total > 1:
             pending = [distributed.all_reduce(tensor, async_op=True) for tensor in tensors]
             for work in pending:
                 work.wait()
 
     def largest(self, value: int) -> int:
         """The largest of the processes' values."""
-        if self.count == 1:
+        if self.total == 1:
             return value
         found = torch.tensor([value])
         distributed.all_reduce(found, distributed.ReduceOp.MAX)
@@ -50,7 +51,7 @@ class Processes(NamedTuple):
 
     def tell(self, message: dict[str, Any] | None) -> dict[str, Any] | None:
         """The leader's message (JSON values) in every process; what the others pass is not looked at."""
-        if self.count == 1:
+        if self.total == 1:
             return message
         text = torch.tensor(list(json.dumps(message).encode()), dtype=torch.uint8)
         size = torch.tensor([len(text)])

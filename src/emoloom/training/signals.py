@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
+Handler = Callable[[int, FrameType | None], Any] | int | None
 HELD = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -21,7 +23,7 @@ def held_back() -> Iterator[Callable[[], int]]:
     held: list[int] = []
     before = {number: signal.getsignal(number) for number in HELD}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _: FrameType | None) -> None:
         if held:
             _restore(before)
             signal.raise_signal(number)
@@ -41,6 +43,6 @@ def held_back() -> Iterator[Callable[[], int]]:
         signal.raise_signal(held[0])
 
 
-def _restore(before: dict[signal.Signals, object]) -> None:
+def _restore(before: Mapping[signal.Signals, Handler]) -> None:
     for number, handler in before.items():
-        signal.signal(number, handler)  # type: ignore[arg-type]
+        signal.signal(number, handler)

@@ -87,7 +87,9 @@ def resume(folder: Path, state: State) -> Progress | None:
             if name in tensors["step"]:
                 state.optimiser.state[parameter] = {part: tensors[part][name] for part in OPTIMISER_PARTS}
     except (KeyError, TypeError) as error:
-        raise InputError(f"is no checkpoint ({error})", where=str(newest), next_step="remove it and run again") from error
+        raise InputError(
+            f"is no checkpoint ({error})", where=str(newest), next_step="remove it and run again"
+        ) from error
     return progress
 
 
