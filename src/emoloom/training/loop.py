@@ -21,6 +21,7 @@ from emoloom.records import TrainingRow
 from emoloom.training import checkpoint
 from emoloom.training.adapters import add_adapters, write_adapters
 from emoloom.training.batches import EncodedRow, collate, encode_row, steps_of_window
+from emoloom.training.forward import use_fast_forward
 from emoloom.training.losses import language_model_loss
 from emoloom.training.mixture import Draw, Mixture
 from emoloom.training.processes import Processes
@@ -67,7 +68,7 @@ def train(
     Raises:
         CandidateError: the loss is not finite, or the architecture has no place for adapters or checkpointing.
     """
-    prepare(model, settings, seed)
+    prepare(model, settings, seed, dtype)
     state = fresh_state(model, settings)
     begun = resume(folder, state) or Progress()
     if processes.leads:
@@ -94,10 +95,11 @@ def train(
     return _finish(folder, state, settings, processes)
 
 
-def prepare(model: Any, settings: TrainingSettings, seed: int) -> None:
-    """Ready a model for training, in place: adapters and recomputed layers where asked for."""
+def prepare(model: Any, settings: TrainingSettings, seed: int, dtype: str) -> None:
+    """Ready a model for training, in place: fast passes, adapters and recomputed layers where asked for."""
     if settings.method == "lora":
         add_adapters(model, settings, seed)
+    use_fast_forward(model, dtype)
     if settings.gradient_checkpointing:
         recompute_layers(model)
     model.eval()  # no dropout, whatever the architecture asks for: a step is a function of weights and rows alone
@@ -108,18 +110,28 @@ def measure_tokens_per_second(
     processes: Processes = ALONE, warm_up: int = 2, timed: int = 4,
 ) -> float:  # fmt: skip
     """Real tokens a second of this loop on these rows (median over `timed` steps). Changes the model's weights."""
-    prepare(model, settings, seed)
-    state = fresh_state(model, settings)
     speeds = []
-    for rows, at in _steps(codec, sources, settings, seed, Progress()):
-        start = time.perf_counter()
-        _step(model, state, rows, settings, at.step, dtype, processes)
-        update_average(state, at.step, settings.average_decay)
+    start = time.perf_counter()
+    for rows in step_forever(model, codec, sources, settings, seed=seed, dtype=dtype, processes=processes):
         speeds.append(n_tokens(rows) / (time.perf_counter() - start))
         if len(speeds) == warm_up + timed:
             break
+        start = time.perf_counter()
     kept = sorted(speeds[warm_up:])
     return kept[len(kept) // 2]
+
+
+def step_forever(
+    model: Any, codec: Codec, sources: Sequence[Source], settings: TrainingSettings, *, seed: int, dtype: str,
+    processes: Processes = ALONE,
+) -> Iterator[list[EncodedRow]]:  # fmt: skip
+    """The steps of `train` for measuring, nothing written: yields the rows of each once it is done."""
+    prepare(model, settings, seed, dtype)
+    state = fresh_state(model, settings)
+    for rows, at in _steps(codec, sources, settings, seed, Progress()):
+        _step(model, state, rows, settings, at.step, dtype, processes)
+        update_average(state, at.step, settings.average_decay)
+        yield rows
 
 
 def sources_of(rows: Sequence[TrainingRow], shares: Mapping[str, float]) -> list[Source]:
