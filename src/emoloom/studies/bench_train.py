@@ -46,6 +46,15 @@ class Contest(NamedTuple):
     dtype: str
 
 
+class End(NamedTuple):
+    """What is known of a contestant after its last turn."""
+
+    peak_memory: int
+    """Bytes."""
+    first_loss: float | None
+    """Nats a target id of the first rows before any step; None for one that merges rows."""
+
+
 class Slice(NamedTuple):
     """What a contestant did when it was its turn."""
 
@@ -89,27 +98,11 @@ def bench_train(
     rows = random.Random(config.run.seed).sample(data.training, min(n_rows, len(data.training)))
     contest = Contest(candidate, config, rows, dtype or training_dtype(config))
     body, head = _matrix_parameters(candidate)
-    found: dict[str, list[Slice]] = {}
-    ceilings = []
-    contestants = {who: _Contestant(who, contest) for who in (OURS, *trl_peer.MODES)}
-    try:
-        for who, contestant in contestants.items():
-            found[who] = []
-            contestant.turn(1)
-        for number in range(1, slices + 1):
-            ceilings.append(_ceiling(contest.dtype))
-            for who, contestant in contestants.items():
-                found[who].append(contestant.turn(steps))
-            shown = (f"{who} {turns[-1].tokens / turns[-1].seconds:,.0f} tokens/s" for who, turns in found.items())
-            say(f"round {number} of {slices}: {', '.join(shown)}")
-        ends = {who: contestant.finish() for who, contestant in contestants.items()}
-    finally:
-        for contestant in contestants.values():
-            contestant.stop()
+    found, ends, ceiling = _take_turns(contest, slices, steps, say)
     speed = {who: statistics.median(turn.tokens / turn.seconds for turn in turns) for who, turns in found.items()}
     flops = {who: statistics.median(6 * (body * turn.computed + head * turn.targets) / turn.seconds for turn in turns)
              for who, turns in found.items()}  # fmt: skip
-    best, ceiling = max(trl_peer.MODES, key=lambda mode: speed[mode]), max(ceilings)
+    best = max(trl_peer.MODES, key=lambda mode: speed[mode])
     return {
         "candidate": name,
         "dtype": contest.dtype,
@@ -120,20 +113,43 @@ def bench_train(
         "trl_best": best,
         "tokens_per_s": speed,
         "step_seconds": {who: statistics.median(t.seconds / steps for t in turns) for who, turns in found.items()},
-        "peak_memory": {who: peak for who, (peak, _) in ends.items()},
+        "peak_memory": {who: end.peak_memory for who, end in ends.items()},
         "flops_utilisation": {who: done / ceiling for who, done in flops.items()},
         "ceiling_flops": ceiling,
         "flops_formula": f"6 x ({body:,} matrix parameters x computed tokens + {head:,} head parameters x target ids)",
-        "first_loss": {who: loss for who, (_, loss) in ends.items() if loss is not None},
+        "first_loss": {who: end.first_loss for who, end in ends.items() if end.first_loss is not None},
         "trl_settings": trl_peer.settings_of(contest.config.training, contest.dtype),
         "environment": environment().model_dump(mode="json"),
     }
+
+
+def _take_turns(
+    contest: Contest, slices: int, steps: int, say: Say
+) -> tuple[dict[str, list[Slice]], dict[str, End], float]:
+    """The turns of each contestant, how each ended, and the ceiling: the best matrix product of all rounds."""
+    contestants = {who: _Contestant(who, contest) for who in (OURS, *trl_peer.MODES)}
+    found: dict[str, list[Slice]] = {who: [] for who in contestants}
+    ceilings = []
+    try:
+        for contestant in contestants.values():  # nobody pays for first use
+            contestant.turn(1)
+        for number in range(1, slices + 1):
+            ceilings.append(_ceiling(contest.dtype))
+            for who, contestant in contestants.items():
+                found[who].append(contestant.turn(steps))
+            shown = (f"{who} {turns[-1].tokens / turns[-1].seconds:,.0f} tokens/s" for who, turns in found.items())
+            say(f"round {number} of {slices}: {', '.join(shown)}")
+        return found, {who: contestant.finish() for who, contestant in contestants.items()}, max(ceilings)
+    finally:
+        for contestant in contestants.values():
+            contestant.stop()
 
 
 class _Contestant:
     """One side of the contest in a process of its own, so that its memory is its own; works only when told to."""
 
     def __init__(self, who: str, contest: Contest) -> None:
+        self._who = who
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
         self._process = context.Process(target=_contend, args=(who, contest, other), daemon=True)
@@ -142,15 +158,20 @@ class _Contestant:
 
     def turn(self, steps: int) -> Slice:
         """Let it take so many optimiser steps."""
-        self._pipe.send(steps)
-        taken: Slice = self._pipe.recv()
+        taken: Slice = self._ask(steps)
         return taken
 
-    def finish(self) -> tuple[int, float | None]:
-        """Its peak memory in bytes, and its loss on the first rows."""
-        self._pipe.send(0)
-        end: tuple[int, float | None] = self._pipe.recv()
+    def finish(self) -> End:
+        """Let it end."""
+        end: End = self._ask(0)
         return end
+
+    def _ask(self, steps: int) -> Any:
+        self._pipe.send(steps)
+        try:
+            return self._pipe.recv()
+        except EOFError as error:
+            raise RuntimeError(f"{self._who} ended before its turn did; its own message stands above") from error
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""
@@ -181,7 +202,7 @@ def _contend(who: str, contest: Contest, pipe: Connection) -> None:
         seconds = time.perf_counter() - start
         tokens, computed, targets = (sum(column) for column in zip(*taken, strict=True))
         pipe.send(Slice(tokens, computed, targets, seconds))
-    pipe.send((memory_peak(), first_loss))
+    pipe.send(End(memory_peak(), first_loss))
 
 
 def _our_steps(contest: Contest, model: Any, codec: Codec) -> Iterator[Sizes]:
