@@ -57,7 +57,7 @@ def use_fast_forward(model: Any, dtype: str) -> None:
         return
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(M_MMAP_MAX, 0)
-        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(M_TRIM_THRESHOLD, -1)  # never
     if dtype == "fp32":
         use_fast_products(model)
     if model.config._attn_implementation == "sdpa" and not getattr(model.config, "attn_logit_softcapping", None):
@@ -73,6 +73,7 @@ class _Keys:
     """
 
     is_compileable = False
+    """Read by the library: nothing here has a fixed shape."""
 
     def __init__(self, before: dict[int, tuple[torch.Tensor, torch.Tensor]] | None = None, n_before: int = 0) -> None:
         self._before, self._n_before = before or {}, n_before

@@ -63,8 +63,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        hidden, weight, slopes = ctx.saved_tensors
-        scale = gradients[0].to(hidden.dtype)
+        (hidden, weight, slopes), (scale,) = ctx.saved_tensors, gradients
         of_hidden, of_weight, _ = ctx.needs_input_grad
         return (
             product(slopes, weight.t()) * scale if of_hidden else None,
