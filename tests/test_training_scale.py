@@ -23,6 +23,7 @@ from emoloom.training.processes import Processes
 from emoloom.training.recomputation import recompute_layers
 from emoloom.training.state import fresh_state
 
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
