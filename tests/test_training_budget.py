@@ -173,7 +173,7 @@ def test_the_screen_goes_on_without_what_does_not_fit(tmp_path: Path, monkeypatc
     loaded = []
     monkeypatch.setattr("emoloom.models.loading.load_base", _noting(loaded))
     budget = {"training.budget": "3000 tokens", "data.evaluate": '["builtin:8"]'}
-    run = pipeline.screen(config(small, tmp_path, **more))
+    run = pipeline.screen(config(small, tmp_path, **{**budget, "candidates.names": json.dumps(names)}))
     systems = {
         s.name: s for s in Leaderboard.model_validate_json((run / "scores/leaderboard.json").read_bytes()).systems
     }
