@@ -66,7 +66,7 @@ def write_adapters(folder: Path, adapters: dict[str, torch.Tensor], settings: Tr
 
 @torch.no_grad()
 def merge(model: Any) -> dict[str, torch.Tensor]:
-    """Add the adapters' products to the weights, in place: W + (alpha / rank) B A; returns the plain model's weights."""
+    """Add the adapters' products to the weights in place, W + (alpha / rank) B A; returns the plain model's weights."""
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             module.merge()

@@ -92,6 +92,7 @@ def train(
             tick(min(tokens, budget_tokens), budget_tokens, f"loss {loss[0] / loss[1]:.3f}")
     if stop:  # the signal came to another process: this one leaves the same way
         signal.raise_signal(stop)
+    tick(budget_tokens, budget_tokens, "")
     return _finish(folder, state, settings, processes)
 
 
