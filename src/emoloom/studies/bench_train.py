@@ -7,6 +7,7 @@ import multiprocessing
 import random
 import statistics
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -182,6 +183,7 @@ class _Contestant:
 
 def _contend(who: str, contest: Contest, pipe: Connection) -> None:
     """Body of a contestant's process."""
+    warnings.simplefilter("ignore", FutureWarning)  # the peer's libraries rename each other's settings
     use_threads(contest.config)
     training = contest.config.training
     model = load_base(contest.candidate, seed=contest.config.run.seed)
