@@ -19,6 +19,7 @@ MODELS = STORED | {"models"}
 SCORED = MODELS | {"training", "decoding", "scoring"}
 MAY_IMPORT = {
     "__init__": set(),
+    "__main__": {"cli"},
     "errors": set(),
     "records": {"errors"},
     "progress": BASE,

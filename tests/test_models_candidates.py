@@ -301,7 +301,7 @@ def test_checkpoint_round_trip_and_mismatch(tiny, tmp_path):
     norm = "model.norm.weight"
     for spoilt in ({**weights, norm: weights[norm][:1]}, {k: v for k, v in weights.items() if k != norm}):
         with pytest.raises(CandidateError, match=norm) as caught:
-            load_weights(loaded, spoilt)
+            load_weights(dict(loaded.named_parameters()), spoilt)
         assert caught.value.code == "checkpoint-mismatch"
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from emoloom.models.codec import Codec
 from emoloom.records import Target, TrainingRow, Vad
-from emoloom.training.batches import EncodedRow, batches_of_window, collate, encode_row
+from emoloom.training.batches import EncodedRow, collate, encode_row, steps_of_window
 from emoloom.training.losses import language_model_loss
 from emoloom.training.mixture import Mixture
 
@@ -59,9 +59,9 @@ def test_a_source_without_rows_or_wrong_shares_is_refused() -> None:
 
 @given(lengths=st.lists(st.integers(3, 30), min_size=1, max_size=40), batch_rows=st.integers(1, 9))
 @settings(max_examples=40, deadline=None)
-def test_batches_hold_every_row_of_the_window_once(lengths: list[int], batch_rows: int) -> None:
+def test_steps_hold_every_row_of_the_window_once(lengths: list[int], batch_rows: int) -> None:
     rows = [EncodedRow([index + 3] * length, 2) for index, length in enumerate(lengths)]
-    batches = batches_of_window(rows, batch_rows, [0, 1])
+    batches = [collate(step) for step in steps_of_window(rows, batch_rows, [0, 1])]
     seen = [int(ids[0]) for batch in batches for ids in batch.ids]
     assert sorted(seen) == [index + 3 for index in range(len(rows))]
     assert sum(batch.n_tokens for batch in batches) == sum(lengths)

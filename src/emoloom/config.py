@@ -79,7 +79,17 @@ class TrainingSettings(Section):
     clip_norm: float = Field(1.0, gt=0.0)
     """Largest global gradient norm."""
     batch_rows: int = Field(8, ge=1, le=4096)
-    """Rows per optimiser step."""
+    """Rows per optimiser step, over all processes."""
+    micro_rows: int = Field(0, ge=0, le=4096)
+    """Most rows in one forward pass: a step adds up the gradients of several. 0 means all rows of the step."""
+    gradient_checkpointing: bool = False
+    """Compute each layer again in the backward pass instead of keeping it: less memory, about a third more time."""
+    method: Literal["full", "lora"] = "full"
+    """Train every weight, or low-rank adapters beside every linear layer of the body."""
+    lora_rank: int = Field(16, ge=1, le=1024)
+    """Rank of the adapters."""
+    lora_alpha: int = Field(32, ge=1, le=4096)
+    """The adapters' product is scaled by `lora_alpha / lora_rank`."""
     window_rows: int = Field(128, ge=1)
     """Rows drawn together; batches of like length are formed inside this window only."""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"

@@ -6,8 +6,9 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emoloom import store
 from emoloom.config import Config, config_from_json, load_config
@@ -19,10 +20,13 @@ from emoloom.progress import bar, say
 from emoloom.records import Example, Leaderboard, TrainingRow
 from emoloom.screening import cells
 from emoloom.screening.data import Data, facts_of
-from emoloom.screening.plan import PlannedCandidate, parse_budget, read_plan, write_plan
+from emoloom.screening.plan import parse_budget, read_plan, write_plan
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
-TRAINING, DECODING = "training", "decoding"
+if TYPE_CHECKING:
+    from emoloom.training.processes import Processes
+
+PLANNING, TRAINING, DECODING = STAGES = ("planning", "training", "decoding")
 PIPED_WIDTH = 110
 """Columns of the tables where standard output is no terminal."""
 
@@ -45,8 +49,7 @@ def screen(config: Config) -> Path:
     run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
     candidates = _candidates(config)
     with run.changing():
-        data = _begin(run, config)
-        _each_candidate(run, candidates, TRAINING, lambda candidate: _train_one(run, config, data, candidate))
+        data = _begin_and_train(run, config, candidates)
         _each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
         systems = _systems(run, config, data)
         _score_stage(run, config, data, systems)
@@ -59,9 +62,20 @@ def train(config: Config) -> Path:
     run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
     candidates = _candidates(config)
     with run.changing():
-        data = _begin(run, config)
-        _each_candidate(run, candidates, TRAINING, lambda candidate: _train_one(run, config, data, candidate))
+        _begin_and_train(run, config, candidates)
     return run.root
+
+
+def follow() -> None:
+    """What all processes but the first do where `torchrun` or `accelerate launch` started several: help to train."""
+    from emoloom.training.processes import joined
+
+    with joined() as processes:
+        begun = processes.tell(None)
+        if begun is not None:
+            run, config = RunFolder(Path(begun["run"])), config_from_json(begun["config"], begun["run"])
+            data = _read_data(run, config)
+            cells.follow(config, data.training, data.shares, processes)
 
 
 def decode(root: Path) -> Path:
@@ -152,6 +166,18 @@ def _candidates(config: Config) -> list[Candidate]:
     return candidates
 
 
+def _begin_and_train(run: RunFolder, config: Config, candidates: list[Candidate]) -> Data:
+    """Data, then a plan for every candidate before the first is trained, then training."""
+    from emoloom.training.processes import joined
+
+    data = _begin(run, config)
+    with joined() as processes:
+        processes.tell({"run": str(run.root.resolve()), "config": config.model_dump(mode="json")})
+        for stage, work in ((PLANNING, _plan_one), (TRAINING, _train_one)):
+            _each_candidate(run, candidates, stage, partial(work, run, config, data, processes))
+    return data
+
+
 def _begin(run: RunFolder, config: Config) -> Data:
     """The data stage of a new run, or of one that was begun with the same settings."""
     settings = config.model_dump(mode="json")
@@ -175,7 +201,7 @@ def _check_same(run: RunFolder, before: dict[str, Any], now: dict[str, Any]) -> 
 _MAY_CHANGE = {
     ("run", "name"), ("run", "directory"), ("data", "data_dir"), ("candidates", "cache_dir"),
     ("candidates", "offline"), ("candidates", "names"), ("decoding", "draft_rows"),
-    ("training", "checkpoint_steps"), ("scoring", "untrained_floor"),
+    ("training", "checkpoint_steps"), ("training", "gradient_checkpointing"), ("scoring", "untrained_floor"),
 }  # fmt: skip
 """Settings that change no system's own numbers: a copied run goes on elsewhere, and a candidate may be added."""
 
@@ -217,11 +243,11 @@ def _read_data(run: RunFolder, config: Config) -> Data:
 def _each_candidate(run: RunFolder, candidates: list[Candidate], stage: str, work: Callable[[Candidate], None]) -> None:
     """Do one stage for every candidate; one that fails gets a failure file with a code, and the others go on.
 
-    What failed in training is not decoded; anything else that failed before is tried again.
+    What failed in an earlier stage is left out; what failed in this one or a later one before is tried again.
     """
     for candidate in candidates:
         failure = run.failure(candidate.name)
-        if stage == DECODING and failure.exists() and store.read_json(failure)["stage"] == TRAINING:
+        if failure.exists() and store.read_json(failure)["stage"] in STAGES[: STAGES.index(stage)]:
             continue
         failure.unlink(missing_ok=True)
         try:
@@ -247,24 +273,24 @@ def _with_named_failures(work: Callable[[Candidate], None], candidate: Candidate
         raise CandidateError(reason, where=candidate.name, code="internal-error") from error
 
 
-def _train_one(run: RunFolder, config: Config, data: Data, candidate: Candidate) -> None:
-    planned = _planned(run, config, data, candidate)
-    data_id = store.file_digest(run.training_rows)
-    facts = cells.train_cell(
-        run.training(candidate.name), candidate, planned, config, data_id, data.training, data.shares
-    )
-    _note_cost(run, candidate.name, "training_seconds", facts["seconds"])
-
-
-def _planned(run: RunFolder, config: Config, data: Data, candidate: Candidate) -> PlannedCandidate:
-    """The candidate's part of the stored plan, made now if it is not there: a budget is calibrated only once."""
+def _plan_one(run: RunFolder, config: Config, data: Data, processes: Processes, candidate: Candidate) -> None:
+    """Store the candidate's part of the plan, unless it is there: a budget is calibrated only once."""
     plan = read_plan(run.plan)
-    planned = plan.candidates.get(candidate.name)
-    if planned is None or planned.identity != candidate.identity:
-        budget = parse_budget(config.training.budget)
-        planned = cells.plan_candidate(candidate, config, budget, data.training, data.shares, say)
+    known = plan.candidates.get(candidate.name)
+    if known is None or known.identity != candidate.identity:
+        answered = [example for rows in data.evaluation.values() for example in rows]
+        planned, costs = cells.plan_candidate(candidate, config, data.training, data.shares, answered, processes)
         write_plan(run.plan, plan.model_copy(update={"candidates": {**plan.candidates, candidate.name: planned}}))
-    return planned
+        _note_costs(run, candidate.name, {"estimate": costs})
+
+
+def _train_one(run: RunFolder, config: Config, data: Data, processes: Processes, candidate: Candidate) -> None:
+    planned = read_plan(run.plan).candidates[candidate.name]
+    facts = cells.train_cell(
+        run.training(candidate.name), candidate, planned, config, store.file_digest(run.training_rows), data.training,
+        data.shares, next(iter(data.evaluation.values())), processes,
+    )  # fmt: skip
+    _note_costs(run, candidate.name, {"training_seconds": facts["seconds"], "memory_bytes": facts["peak_bytes"]})
 
 
 def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate) -> None:
@@ -273,7 +299,7 @@ def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate
     rows = {run.slug(corpus): (store.file_digest(run.evaluation_rows(corpus)), examples)
             for corpus, examples in data.evaluation.items()}  # fmt: skip
     facts = cells.decode_cell(run.predictions(name, TRAINED), candidate, weights, digest, config, rows)
-    _note_cost(run, name, "decoding_seconds", facts["seconds"])
+    _note_costs(run, name, {"decoding_seconds": facts["seconds"]})
     if config.scoring.untrained_floor and not candidate.control:
         try:
             cells.decode_cell(run.predictions(name, UNTRAINED), candidate, None, candidate.identity, config, rows)
@@ -281,10 +307,10 @@ def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate
             say(f"{name} untrained: {error.line()} [{error.code}]")
 
 
-def _note_cost(run: RunFolder, name: str, what: str, seconds: float) -> None:
-    """Measured times live beside the leaderboard, never in it: they differ from machine to machine."""
+def _note_costs(run: RunFolder, name: str, measured: dict[str, Any]) -> None:
+    """Costs, expected and measured, live beside the leaderboard, never in it: they differ from machine to machine."""
     costs = store.read_json(run.costs) if run.costs.exists() else {}
-    costs.setdefault(name, {})[what] = seconds
+    costs.setdefault(name, {}).update(measured)
     store.write_json(run.costs, costs)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,12 +16,13 @@ from emoloom.errors import EmoloomError
 
 __all__ = ["app", "audit", "doctor", "drift", "inspection", "main", "stages", "studies"]
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit codes after Ctrl-C and SIGTERM, as shells give them."""
 
 
 def main() -> None:
     """Entry point: one line and exit code 2 for what the user can mend, 1 for an internal fault."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         exit_code = app(standalone_mode=False) or 0
     except EmoloomError as error:
@@ -33,9 +36,15 @@ def main() -> None:
         if explain is None:
             raise
         _fail(f"{explain()}; see `emoloom --help`", 2)
-    if exit_code == INTERRUPTED:
+    except SystemExit as left:
+        exit_code = left.code
+    if exit_code in (INTERRUPTED, TERMINATED):
         print("interrupted: a screen or stage continues where it stopped when run again", file=sys.stderr)
     sys.exit(exit_code)
+
+
+def _terminate(_: int, __: FrameType | None) -> None:
+    sys.exit(TERMINATED)
 
 
 def _fail(line: str, exit_code: int) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -33,8 +34,10 @@ def screen(
     """Train, decode, score and report every candidate of a config. Run again, it continues."""
     from emoloom import pipeline
 
-    folder = pipeline.screen(pipeline.configure(config, data_dir, tuple(overrides or ())))
-    _show_run(folder, as_json)
+    if _follows():
+        pipeline.follow()
+    else:
+        _show_run(pipeline.screen(pipeline.configure(config, data_dir, tuple(overrides or ()))), as_json)
 
 
 @app.command()
@@ -42,7 +45,10 @@ def train(config: ConfigArgument = None, data_dir: DataOption = "", overrides: S
     """Only the first stages of `screen`: data, plan, and training of every candidate."""
     from emoloom import pipeline
 
-    print(pipeline.train(pipeline.configure(config, data_dir, tuple(overrides or ()))))
+    if _follows():
+        pipeline.follow()
+    else:
+        print(pipeline.train(pipeline.configure(config, data_dir, tuple(overrides or ()))))
 
 
 @app.command()
@@ -68,6 +74,11 @@ def report(run: RunArgument) -> None:
     from emoloom import pipeline
 
     print(pipeline.report(run))
+
+
+def _follows() -> bool:
+    """Whether a launcher started this process beside the one that leads, by the variables it sets."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
 
 
 def _show_run(folder: Path, as_json: bool) -> None:

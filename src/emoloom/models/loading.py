@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +30,16 @@ def load_base(candidate: Candidate, *, seed: int = 0, dtype: str = "fp32") -> An
     Raises:
         CandidateError: the library cannot build or load it.
     """
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
     folder = Path(candidate.folder)
-    try:
+    with _named_failure(candidate):
         if candidate.control == "random":
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(_weight_seed(candidate, seed))
                 model = _skeleton(folder)
         else:
             model = _read(folder)
-    except Exception as error:  # a config that nobody vouches for makes the library raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CandidateError(f"cannot be loaded ({reason})", where=candidate.name, code="not-loadable") from error
-    if getattr(model.config, "num_hidden_layers", 1) < 1:
-        raise CandidateError("cannot be loaded (it has no layers)", where=candidate.name, code="not-loadable")
+        if getattr(model.config, "num_hidden_layers", 1) < 1:
+            raise ValueError("it has no layers")
     if candidate.control == "shallow":
         _keep_first_half(model)
     return _ready(model, dtype)
@@ -52,24 +49,46 @@ def load_checkpoint(candidate: Candidate, weights: Path, *, dtype: str = "fp32")
     """A trained candidate: its architecture with the weights of a checkpoint."""
     from safetensors.torch import load_file
 
-    model = _skeleton(Path(candidate.folder))
-    if candidate.control == "shallow":
-        _keep_first_half(model)
-    load_weights(model, load_file(weights))
+    model = build(candidate)
+    load_weights(dict(model.named_parameters()), load_file(weights))
     return _ready(model, dtype)
 
 
-def load_weights(model: Any, weights: dict[str, torch.Tensor]) -> None:
-    """Copy named parameters into a model; every parameter must be there, tied ones once."""
-    parameters = dict(model.named_parameters())
+def build(candidate: Candidate) -> Any:
+    """The candidate's architecture, its weights without meaning; needs no memory under `torch.device("meta")`.
+
+    Raises:
+        CandidateError: the library cannot build it.
+    """
+    with _named_failure(candidate):
+        model = _skeleton(Path(candidate.folder))
+    if candidate.control == "shallow":
+        _keep_first_half(model)
+    return model
+
+
+def load_weights(parameters: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
+    """Copy named tensors into parameters of the same names and shapes; none may be missing, tied ones come once."""
     if set(parameters) != set(weights):
-        odd = sorted(set(parameters) ^ set(weights))[0]
+        odd = min(set(parameters) ^ set(weights))
         raise CandidateError(f"checkpoint and architecture differ at {odd}", code="checkpoint-mismatch")
     with torch.no_grad():
         for name, parameter in parameters.items():
             if parameter.shape != weights[name].shape:  # copy_ would spread a smaller tensor over a larger one
                 raise CandidateError(f"checkpoint and architecture differ at {name}", code="checkpoint-mismatch")
             parameter.copy_(weights[name])
+
+
+@contextmanager
+def _named_failure(candidate: Candidate) -> Iterator[None]:
+    """Whatever a config that nobody vouches for makes the library raise is a failure of the candidate."""
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CandidateError(f"cannot be loaded ({reason})", where=candidate.name, code="not-loadable") from error
 
 
 def _skeleton(folder: Path) -> Any:
@@ -116,21 +135,22 @@ def _check_parts(model: Any) -> None:
         raise CandidateError("its logits are more than head times body", code="unsupported-architecture")
 
 
+def layer_stacks(model: Any) -> list[str]:
+    """Names of the body's lists of layers, one layer per hidden layer of the config; one name in most architectures."""
+    n_layers = int(model.config.num_hidden_layers)
+    children = model.base_model.named_children()
+    return [name for name, child in children if isinstance(child, torch.nn.ModuleList) and len(child) == n_layers]
+
+
 def _keep_first_half(model: Any) -> None:
     """Cut a model to the first half of its layers, wherever its architecture keeps them."""
-    n_layers = int(model.config.num_hidden_layers)
-    body = model.base_model
-    stacks = [
-        name
-        for name, child in body.named_children()
-        if isinstance(child, torch.nn.ModuleList) and len(child) == n_layers
-    ]
+    n_layers, stacks = int(model.config.num_hidden_layers), layer_stacks(model)
     if len(stacks) != 1 or n_layers < 2:
         raise CandidateError(
             f"has no single stack of two or more layers to halve ({n_layers} layers)", code="no-shallow-control"
         )
     kept = n_layers // 2
-    setattr(body, stacks[0], getattr(body, stacks[0])[:kept])
+    setattr(model.base_model, stacks[0], getattr(model.base_model, stacks[0])[:kept])
     model.config.num_hidden_layers = kept
     if getattr(model.config, "layer_types", None):
         model.config.layer_types = model.config.layer_types[:kept]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -10,27 +11,35 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emoloom import store
 from emoloom.config import Config
 from emoloom.contract.prompt import contract_id
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import Candidate
-from emoloom.progress import Say, bar, say
+from emoloom.progress import Tick, bar, no_tick, say
 from emoloom.records import Example, Prediction, SelfCheck, TrainingRow
-from emoloom.screening.plan import Budget, PlannedCandidate
+from emoloom.screening.forecast import measure_speed, refuse_unless_it_fits
+from emoloom.screening.merging import keep_merged
+from emoloom.screening.plan import PlannedCandidate, parse_budget
 from emoloom.screening.selfchecks import selfcheck_of
+
+if TYPE_CHECKING:
+    from emoloom.training.processes import Processes
 
 KEY = "key"
 CLOCK_EVERY_SECONDS = 5.0
+WITHOUT_EFFECT = {"budget", "dtype", "checkpoint_steps", "gradient_checkpointing"}
+"""Training settings that change no weight, or stand resolved in the plan."""
 
 
 def use_threads(config: Config) -> int:
-    """Set the number of CPU threads for tensors and return it."""
+    """Set the number of CPU threads for tensors and return it; processes of one machine share its cores."""
     import torch
 
-    threads = config.run.threads or len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    threads = config.run.threads or max(1, cores)
     torch.set_num_threads(threads)
     return threads
 
@@ -45,38 +54,36 @@ def training_dtype(config: Config) -> str:
 
 
 def plan_candidate(
-    candidate: Candidate,
-    config: Config,
-    budget: Budget,
-    rows: Sequence[TrainingRow],
-    shares: Mapping[str, float],
-    say: Say,
-) -> PlannedCandidate:
-    """Turn the budget into tokens; a time is calibrated by a few real steps, whose weights are thrown away."""
-    dtype, threads = training_dtype(config), use_threads(config)
-    speed = None
-    tokens = budget.tokens
-    if tokens is None:
-        from emoloom.models.codec import load_codec
-        from emoloom.models.loading import load_base
-        from emoloom.training.loop import measure_tokens_per_second
+    candidate: Candidate, config: Config, rows: Sequence[TrainingRow], shares: Mapping[str, float],
+    evaluation: Sequence[Example], processes: Processes,
+) -> tuple[PlannedCandidate, dict[str, float]]:  # fmt: skip
+    """Turn the budget into tokens, and estimate the costs, before the candidate is trained.
 
-        assert budget.seconds is not None
-        say(f"{candidate.name}: calibrating {budget.seconds:,.0f} s to tokens")
-        speed = measure_tokens_per_second(
-            load_base(candidate, seed=config.run.seed), load_codec(candidate), _sources(rows, shares), config.training,
-            seed=config.run.seed, dtype=dtype,
-        )  # fmt: skip
-        tokens = max(1, round(speed * budget.seconds))
-        say(f"{candidate.name}: {speed:,.0f} tokens/s, so {tokens:,} tokens")
-    return PlannedCandidate(
+    Returns:
+        Its part of the plan; `training_seconds`, `decoding_seconds` and `memory_bytes` as they are expected.
+
+    Raises:
+        CandidateError: `does-not-fit`, or it cannot be loaded or trained.
+    """
+    budget = parse_budget(config.training.budget)
+    dtype, threads = training_dtype(config), use_threads(config)
+    memory = refuse_unless_it_fits(candidate, config, rows, dtype)
+    processes.tell({"candidate": candidate.model_dump(mode="json"), "measure": [dtype, threads]})
+    speed, decoding = measure_speed(candidate, config, rows, shares, dtype, threads, processes, evaluation)
+    planned = PlannedCandidate(
         name=candidate.name,
         identity=candidate.identity,
-        tokens=tokens,
+        tokens=budget.tokens or max(1, round(speed * (budget.seconds or 0.0))),
         tokens_per_second=speed,
         dtype=dtype,
         threads=threads,
     )
+    times = 2 if config.scoring.untrained_floor and not candidate.control else 1
+    costs = {"training_seconds": round(planned.tokens / speed, 1), "memory_bytes": memory,
+             "decoding_seconds": round(decoding * len(evaluation) * times, 1)}  # fmt: skip
+    say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} a second: {costs['training_seconds']:,.0f} s "
+        f"in {memory / 1e9:.1f} GB of memory; decoding, at most {costs['decoding_seconds']:,.0f} s")  # fmt: skip
+    return planned, costs
 
 
 def data_key(
@@ -101,7 +108,7 @@ def train_key(
         data_id: SHA-256 of the file of training rows.
         shares: share of the draws of each training corpus.
     """
-    settings = config.training.model_dump(mode="json", exclude={"budget", "dtype", "checkpoint_steps"})
+    settings = config.training.model_dump(mode="json", exclude=WITHOUT_EFFECT)
     return store.digest_of([identity, contract_id(), data_id, settings, planned.tokens, planned.dtype,
                             config.run.seed, dict(shares)])  # fmt: skip
 
@@ -125,34 +132,31 @@ def predictions_key(inputs: Mapping[str, Any], rows_digest: str) -> str:
 
 def train_cell(
     folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data_id: str,
-    rows: Sequence[TrainingRow], shares: Mapping[str, float],
+    rows: Sequence[TrainingRow], shares: Mapping[str, float], evaluation: Sequence[Example], processes: Processes,
 ) -> dict[str, Any]:  # fmt: skip
     """Train one candidate into `folder`, or find that it is done. Returns the stage's facts."""
-    import torch
-
-    from emoloom.models.codec import load_codec
-    from emoloom.models.loading import load_base
     from emoloom.training import checkpoint
-    from emoloom.training.loop import train
+    from emoloom.training.estimate import memory_peak
+    from emoloom.training.loop import WEIGHTS
 
     key = train_key(candidate.identity, planned, config, data_id, shares)
     if store.stage_done(folder, key):
         checkpoint.forget(folder)
         return dict(store.read_json(folder / store.STAGE_FILE))
+    refuse_unless_it_fits(candidate, config, rows, planned.dtype)
     if not (folder / KEY).exists() or (folder / KEY).read_text(encoding="utf-8") != key:
         store.remove_folder(folder)  # checkpoints of other settings must never be continued
         store.write_text(folder / KEY, key)
     (folder / store.STAGE_FILE).unlink(missing_ok=True)
-    torch.set_num_threads(planned.threads)
-    model = load_base(candidate, seed=config.run.seed)
+    processes.tell({"candidate": candidate.model_dump(mode="json"), "planned": planned.model_dump(mode="json"),
+                    "folder": str(folder.resolve())})  # fmt: skip
     with _clock(folder) as elapsed, bar(f"training {candidate.name}", "tokens") as tick:
-        weights = train(
-            model, load_codec(candidate), _sources(rows, shares), config.training,
-            budget_tokens=planned.tokens, seed=config.run.seed, folder=folder, dtype=planned.dtype, tick=tick,
-        )  # fmt: skip
-        facts = {"weights": store.file_digest(weights), "seconds": round(elapsed(), 1),
-                 "n_parameters": sum(parameter.numel() for parameter in model.parameters())}  # fmt: skip
-    store.finish_stage(folder, key, **facts)
+        model, size, weights = _fit(folder, candidate, planned, config, rows, shares, processes, tick)
+        facts: dict[str, Any] = {"seconds": round(elapsed(), 1), "peak_bytes": memory_peak()}
+    if config.training.method == "lora":
+        weights = folder / WEIGHTS
+        facts["merging"] = keep_merged(model, weights, candidate, config, evaluation)
+    store.finish_stage(folder, key, weights=store.file_digest(weights), n_parameters=size, **facts)
     checkpoint.forget(folder)
     return dict(store.read_json(folder / store.STAGE_FILE))
 
@@ -175,6 +179,42 @@ def trained_weights(folder: Path, name: str) -> tuple[Path, str]:
     if not weights.exists() or store.file_digest(weights) != digest:
         raise CandidateError("its weights are damaged", where=str(weights), code="weights-damaged")
     return weights, digest
+
+
+def follow(config: Config, rows: Sequence[TrainingRow], shares: Mapping[str, float], processes: Processes) -> None:
+    """Take part in what the leading process trains, until it says that nothing is left."""
+    while (job := processes.tell(None)) is not None:
+        candidate = Candidate.model_validate_json(json.dumps(job["candidate"]))
+        with contextlib.suppress(CandidateError):  # the leading process meets the same and names it
+            if "measure" in job:
+                dtype, threads = job["measure"]
+                measure_speed(candidate, config, rows, shares, dtype, threads, processes)
+            else:
+                planned = PlannedCandidate.model_validate_json(json.dumps(job["planned"]))
+                _fit(Path(job["folder"]), candidate, planned, config, rows, shares, processes, no_tick)
+
+
+def _fit(
+    folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, rows: Sequence[TrainingRow],
+    shares: Mapping[str, float], processes: Processes, tick: Tick,
+) -> tuple[Any, int, Path]:  # fmt: skip
+    """Train, all processes together: the model with averaged weights, its size without adapters, the file written."""
+    import torch
+
+    from emoloom.models.codec import load_codec
+    from emoloom.models.loading import load_base
+    from emoloom.training.estimate import forget_peak
+    from emoloom.training.loop import sources_of, train
+
+    torch.set_num_threads(planned.threads)
+    model = load_base(candidate, seed=config.run.seed)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    forget_peak()
+    weights = train(
+        model, load_codec(candidate), sources_of(rows, shares), config.training, budget_tokens=planned.tokens,
+        seed=config.run.seed, folder=folder, dtype=planned.dtype, tick=tick, processes=processes,
+    )  # fmt: skip
+    return model, size, weights
 
 
 def decode_cell(
@@ -293,9 +333,3 @@ def load_model(candidate: Candidate, weights: Path | None, config: Config) -> An
     if weights is None:
         return load_base(candidate, seed=config.run.seed, dtype=config.decoding.dtype)
     return load_checkpoint(candidate, weights, dtype=config.decoding.dtype)
-
-
-def _sources(rows: Sequence[TrainingRow], shares: Mapping[str, float]) -> list[Any]:
-    from emoloom.training.loop import Source
-
-    return [Source([row for row in rows if row.corpus == name], share) for name, share in shares.items()]

@@ -28,8 +28,8 @@ class PlannedCandidate(Record):
     """Candidate identity: files and control."""
     tokens: int
     """Training tokens granted."""
-    tokens_per_second: float | None
-    """Speed that turned seconds into tokens; None where the budget was given in tokens."""
+    tokens_per_second: float
+    """Training speed of a few steps: it turned a budget in time into tokens, and says how long they will take."""
     dtype: str
     """Arithmetic of training, `auto` resolved."""
     threads: int

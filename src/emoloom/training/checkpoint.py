@@ -13,6 +13,7 @@ from emoloom import store
 from emoloom.errors import InputError
 
 PREFIX = "step-"
+UNFINISHED = ".unfinished"
 STATE = "state.json"
 
 
@@ -22,7 +23,7 @@ def save(folder: Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], s
     The folder is filled under a temporary name, every file is synced, and one rename makes it visible.
     """
     target = folder / f"{PREFIX}{step:08d}"
-    unfinished = folder / f".{target.name}.part"
+    unfinished = folder / UNFINISHED
     store.remove_folder(unfinished)
     store.remove_folder(target)
     for name, group in tensors.items():
@@ -53,12 +54,12 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 def list_steps(folder: Path) -> list[Path]:
     """Finished checkpoints, oldest first."""
-    return sorted(folder.glob(f"{PREFIX}*")) if folder.is_dir() else []
+    return sorted(folder.glob(f"{PREFIX}{'[0-9]' * 8}")) if folder.is_dir() else []
 
 
 def forget(folder: Path) -> None:
     """Remove all checkpoints, once the result they led to is kept."""
-    for path in list_steps(folder):
+    for path in [*list_steps(folder), folder / UNFINISHED]:
         store.remove_folder(path)
 
 

@@ -1,0 +1,82 @@
+"""Before a candidate is trained: does it fit, how fast is it, how many tokens is its budget, what will it cost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from emoloom.config import Config
+from emoloom.errors import CandidateError
+from emoloom.models.candidates import Candidate
+from emoloom.progress import say
+from emoloom.records import Example, TrainingRow
+from emoloom.screening.plan import parse_budget
+
+if TYPE_CHECKING:
+    from emoloom.training.processes import Processes
+
+SAMPLE = 8
+"""Rows that are decoded to learn how long all will take."""
+
+
+def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[TrainingRow], dtype: str) -> int:
+    """Bytes of memory that each process needs to train a candidate; nothing is loaded to find out.
+
+    Returns:
+        The estimate, or 0 where the architecture defies one: then it is simply tried.
+
+    Raises:
+        CandidateError: `does-not-fit`.
+    """
+    from emoloom.models.codec import load_codec
+    from emoloom.training import estimate
+    from emoloom.training.batches import encode_row
+
+    settings, codec = config.training, load_codec(candidate)
+    longest = sorted(rows, key=lambda row: len(row.text))[-(settings.micro_rows or settings.batch_rows) :]
+    try:
+        memory = estimate.estimate_memory(candidate, settings, [encode_row(codec, row) for row in longest], dtype)
+    except CandidateError:
+        raise
+    except Exception as error:  # an operation that cannot be traced without numbers
+        say(f"{candidate.name}: no estimate of its memory ({type(error).__name__}: {str(error).splitlines()[:1]})")
+        return 0
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    estimate.check_fits(memory, estimate.memory_available(), together, where=candidate.name)
+    return memory.total
+
+
+def measure_speed(
+    candidate: Candidate, config: Config, rows: Sequence[TrainingRow], shares: Mapping[str, float], dtype: str,
+    threads: int, processes: Processes, evaluation: Sequence[Example] = (),
+) -> tuple[float, float]:  # fmt: skip
+    """Tokens a second of training, and seconds for decoding a row of `evaluation` (0 without rows).
+
+    Both by a few real steps, whose weights are thrown away; more of them where a budget in time depends on it. The
+    second is an upper estimate: an untrained candidate writes answers as long as the protocol allows.
+    """
+    import torch
+
+    from emoloom.decoding.predict import predict
+    from emoloom.decoding.protocol import protocol_of
+    from emoloom.models.codec import load_codec
+    from emoloom.models.loading import DTYPES, load_base
+    from emoloom.training.loop import measure_tokens_per_second, sources_of
+
+    torch.set_num_threads(threads)
+    codec, model = load_codec(candidate), load_base(candidate, seed=config.run.seed)
+    warm_up, timed = (1, 2) if parse_budget(config.training.budget).tokens else (2, 4)
+    speed = measure_tokens_per_second(
+        model, codec, sources_of(rows, shares), config.training, seed=config.run.seed, dtype=dtype, processes=processes,
+        warm_up=warm_up, timed=timed,
+    )  # fmt: skip
+    if not evaluation:
+        return speed, 0.0
+    start = time.perf_counter()
+    sample, model = evaluation[:SAMPLE], model.to(DTYPES[config.decoding.dtype])
+    with contextlib.suppress(CandidateError):  # what cannot be decoded is said when it is
+        list(predict(model, codec, protocol_of(config.decoding), sample, draft_rows=SAMPLE))
+    return speed, (time.perf_counter() - start) / len(sample)

@@ -1,0 +1,100 @@
+"""What a training run carries from step to step, to and from a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from emoloom import store
+from emoloom.config import TrainingSettings
+from emoloom.errors import InputError
+from emoloom.models.loading import load_weights
+from emoloom.training import checkpoint
+
+BETAS = (0.9, 0.95)
+OPTIMISER_PARTS = ("step", "exp_avg", "exp_avg_sq")
+"""AdamW's state of a parameter, by the names that torch gives it."""
+
+
+class State(NamedTuple):
+    """The tensors that training changes. Weights that do not train are not part of it."""
+
+    parameters: dict[str, torch.Tensor]
+    """Trained weights by name."""
+    average: dict[str, torch.Tensor]
+    """Their moving average."""
+    optimiser: torch.optim.Optimizer
+
+
+class Progress(NamedTuple):
+    """Where a training run stands; all that decides what comes next."""
+
+    step: int = 0
+    tokens: int = 0
+    windows: int = 0
+    """Windows drawn before the one at hand."""
+    given: tuple[int, ...] = ()
+    """Rows that each source had given before the window at hand."""
+    step_in_window: int = 0
+
+
+def fresh_state(model: Any, settings: TrainingSettings) -> State:
+    """AdamW and an average over the weights that train."""
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    matrices = [p for p in parameters.values() if p.ndim >= 2]
+    vectors = [p for p in parameters.values() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=True)
+    return State(parameters, {name: p.detach().clone() for name, p in parameters.items()}, optimiser)
+
+
+@torch.no_grad()
+def update_average(state: State, step: int, decay: float) -> None:
+    """Exponential moving average with a short memory at the start: decay min(decay, (1 + t) / (10 + t))."""
+    keep = min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(state.average.values()), [p.detach() for p in state.parameters.values()], 1.0 - keep)
+
+
+def save(folder: Path, state: State, progress: Progress) -> None:
+    """Write a checkpoint, the training log made durable first."""
+    names = {parameter: name for name, parameter in state.parameters.items()}
+    tensors = {"weights": state.parameters, "average": state.average}
+    for part in OPTIMISER_PARTS:
+        tensors[part] = {names[parameter]: values[part] for parameter, values in state.optimiser.state.items()}
+    with store.writing(folder / store.TRAINING_LOG):
+        store.sync(folder / store.TRAINING_LOG)
+    checkpoint.save(folder, progress.step, tensors, progress._asdict())
+
+
+def resume(folder: Path, state: State) -> Progress | None:
+    """Load the newest intact checkpoint into `state` and say where it stands; None where there is none.
+
+    Raises:
+        InputError: a checkpoint that is whole was not written by this program.
+        CandidateError: it holds other weights than the model.
+    """
+    newest = checkpoint.latest(folder)
+    if newest is None:
+        return None
+    tensors, values = checkpoint.load(newest)
+    try:
+        progress = Progress(**{**values, "given": tuple(values["given"])})
+        load_weights(state.parameters, tensors["weights"])
+        load_weights(state.average, tensors["average"])
+        for name, parameter in state.parameters.items():
+            if name in tensors["step"]:
+                state.optimiser.state[parameter] = {part: tensors[part][name] for part in OPTIMISER_PARTS}
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"is no checkpoint ({error})", where=str(newest), next_step="remove it and run again"
+        ) from error
+    return progress
+
+
+def cut_log(folder: Path, steps: int) -> None:
+    """Drop the training log's lines after `steps` steps: they will be written again."""
+    log = folder / store.TRAINING_LOG
+    lines = log.read_text(encoding="utf-8").splitlines()[:steps] if log.exists() else []
+    store.write_text(log, "".join(f"{line}\n" for line in lines))

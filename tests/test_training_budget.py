@@ -1,0 +1,194 @@
+"""Budget, signals, and the estimate that comes before the first weight is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from tests.test_pipeline import config, overrides
+from tests.tiny_models import save_tiny_llama, tiny_llama
+from tests.training_runs import SETTINGS, tiny_run
+
+from emoloom import pipeline, store
+from emoloom.errors import CandidateError
+from emoloom.models.candidates import prepare
+from emoloom.records import Leaderboard
+from emoloom.training import checkpoint, estimate
+from emoloom.training.batches import EncodedRow
+from emoloom.training.estimate import Memory, check_fits, estimate_memory
+from emoloom.training.signals import held_back
+
+
+def log_of(folder: Path) -> list[str]:
+    return (folder / store.TRAINING_LOG).read_text().splitlines()
+
+
+@pytest.mark.parametrize("budget", [1, 7_000, 8_001, 16_000, 17_777])
+def test_what_is_spent_is_as_near_to_the_budget_as_whole_steps_come(budget: int, tmp_path: Path) -> None:
+    tiny_run(tmp_path / "run", budget=budget)
+    tiny_run(tmp_path / "longer", budget=2 * budget + 4_000)
+    tokens = [json.loads(line)["tokens"] for line in log_of(tmp_path / "longer")]
+    spent = len(log_of(tmp_path / "run"))
+    assert abs(tokens[spent - 1] - budget) == min(abs(total - budget) for total in tokens)
+    if budget >= 16_000:
+        assert abs(tokens[spent - 1] - budget) <= 0.03 * budget
+    assert log_of(tmp_path / "longer")[:spent] == log_of(tmp_path / "run")  # a state knows nothing of the budget
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_step_end_and_writes_a_checkpoint(number: signal.Signals, tmp_path: Path) -> None:
+    class LeftError(Exception):
+        pass
+
+    def leave(*_: object) -> None:
+        raise LeftError
+
+    def send(done: int, total: int, note: str) -> None:
+        if len(log_of(tmp_path / "cut")) == 5:
+            os.kill(os.getpid(), number)
+
+    before = signal.signal(number, leave)
+    try:
+        with pytest.raises(LeftError):
+            tiny_run(tmp_path / "cut", send, checkpoint_steps=1000)
+        assert signal.getsignal(number) is leave
+    finally:
+        signal.signal(number, before)
+    assert [path.name for path in checkpoint.list_steps(tmp_path / "cut")] == ["step-00000005"]
+    assert tiny_run(tmp_path / "cut").read_bytes() == tiny_run(tmp_path / "whole").read_bytes()
+    assert log_of(tmp_path / "cut") == log_of(tmp_path / "whole")
+
+
+def test_a_second_signal_acts_at_once() -> None:
+    seen = []
+
+    def twice() -> None:
+        with held_back() as held:
+            seen.append(held())
+            signal.raise_signal(signal.SIGINT)
+            seen.append(held())
+            signal.raise_signal(signal.SIGINT)
+            seen.append("held back")
+
+    with pytest.raises(KeyboardInterrupt):
+        twice()
+    assert seen == [0, signal.SIGINT]
+
+
+def test_training_beside_the_main_thread_leaves_signals_alone(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=tiny_run, args=(tmp_path / "run",), kwargs={"budget": 3000})
+    thread.start()
+    thread.join()
+    assert (tmp_path / "run" / "average.safetensors").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_command_ends_with_a_line_and_the_code_of_its_signal(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    tiny = save_tiny_llama(tmp_path / "tiny", layers=2)
+    more = {"candidates.names": f'["dir:{tiny}"]', "training.checkpoint_steps": "1000"}
+    options = [part for o in overrides(tiny, tmp_path, **more) for part in ("--set", o)]
+    command = [sys.executable, "-m", "emoloom", "train", *options]
+    environment = {**os.environ, "EMOLOOM_PROGRESS_SECONDS": "0"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as process:
+        assert process.stderr is not None
+        seen = 0
+        for raw in process.stderr:
+            seen += b"training dir:" in raw
+            if seen == 3:
+                process.send_signal(number)
+                break
+        last = process.stderr.read().decode().splitlines()[-1]
+    assert process.returncode == code
+    assert last.startswith("interrupted: a screen or stage continues where it stopped")
+    (stopped,) = (tmp_path / "t").glob("candidates/*/train/step-*")
+    assert int(stopped.name.removeprefix("step-")) == len(log_of(stopped.parent))
+
+
+def rows(n_rows: int, length: int) -> list[EncodedRow]:
+    return [EncodedRow([5] * length, length // 2)] * n_rows
+
+
+def test_memory_is_counted_from_the_architecture(tmp_path: Path) -> None:
+    candidate = prepare(f"dir:{save_tiny_llama(tmp_path / 'tiny')}", tmp_path, say=lambda line: None)
+    found = estimate_memory(candidate, SETTINGS, rows(4, 50), "fp32")
+    size = sum(parameter.numel() for parameter in tiny_llama().parameters())
+    assert (found.weights, found.gradients, found.optimiser, found.average) == (4 * size, 4 * size, 8 * size, 4 * size)
+    longer = estimate_memory(candidate, SETTINGS, rows(4, 100), "fp32")
+    assert 2 * found.activations < longer.activations < 2.2 * found.activations
+    lora = estimate_memory(
+        candidate, SETTINGS.model_copy(update={"method": "lora", "lora_rank": 2}), rows(4, 50), "fp32"
+    )
+    assert lora.optimiser < 0.5 * found.optimiser
+    recomputed = SETTINGS.model_copy(update={"gradient_checkpointing": True})
+    less = estimate_memory(candidate, recomputed, rows(4, 50), "fp32")
+    assert less.activations < 0.6 * found.activations
+
+
+def test_activations_are_those_that_a_real_forward_keeps(tmp_path: Path) -> None:
+    """A traced forward spells out each layer's causal mask, and repeats keys and values for it: a little more."""
+    from emoloom.training.batches import collate
+    from emoloom.training.losses import language_model_loss
+
+    candidate = prepare(f"dir:{save_tiny_llama(tmp_path / 'tiny')}", tmp_path, say=lambda line: None)
+    model, kept = tiny_llama(), {}
+    own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        language_model_loss(model, collate(rows(4, 50)))
+    expected = sum(storage.nbytes() for address, storage in kept.items() if address not in own)
+    mask, repeated = 4 * 50 * 50 * 4, 4 * 50 * 32 * 4
+    found = estimate_memory(candidate, SETTINGS, rows(4, 50), "fp32").activations
+    assert expected <= found <= expected + 4 * (mask + 2 * repeated)
+
+
+def test_what_cannot_fit_is_refused_with_both_numbers() -> None:
+    memory = Memory(weights=3, gradients=3, optimiser=6, average=3, activations=9, program=10, total=31_000_000_000)
+    check_fits(memory, 31_000_000_000)
+    with pytest.raises(CandidateError, match=r"m: training needs about 31\.0 GB of memory and 24\.0 GB are") as caught:
+        check_fits(memory, 24_000_000_000, where="m")
+    assert caught.value.code == "does-not-fit"
+    with pytest.raises(CandidateError):
+        check_fits(memory, 31_000_000_000, processes=2)
+
+
+def test_the_screen_goes_on_without_what_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = save_tiny_llama(tmp_path / "small", layers=2), save_tiny_llama(tmp_path / "large", layers=8)
+    names = [f"dir:{large}", f"dir:{small}"]
+    monkeypatch.setattr(estimate, "memory_available", lambda: 14_000_000)
+    loaded = []
+    monkeypatch.setattr("emoloom.models.loading.load_base", _noting(loaded))
+    budget = {"training.budget": "3000 tokens", "data.evaluate": '["builtin:8"]'}
+    run = pipeline.screen(config(small, tmp_path, **{**budget, "candidates.names": json.dumps(names)}))
+    systems = {
+        s.name: s for s in Leaderboard.model_validate_json((run / "scores/leaderboard.json").read_bytes()).systems
+    }
+    assert (systems[names[0]].failure, systems[names[1]].rank) == ("does-not-fit", 1)
+    assert set(loaded) == {names[1]}
+    costs = store.read_json(run / "costs.json")[names[1]]
+    assert costs["estimate"].keys() == {"training_seconds", "decoding_seconds", "memory_bytes"}
+    assert costs["memory_bytes"] > 0
+
+
+def _noting(loaded: list[str]):  # type: ignore[no-untyped-def]
+    from emoloom.models.loading import load_base
+
+    def noted(candidate, **keywords):  # type: ignore[no-untyped-def]
+        loaded.append(candidate.name)
+        return load_base(candidate, **keywords)
+
+    return noted

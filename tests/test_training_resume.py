@@ -1,0 +1,199 @@
+"""Killed at any moment, also inside a checkpoint's write, or refused by the disk at any call: the same bytes follow."""
+
+from __future__ import annotations
+
+import errno
+import io
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.training_runs import run_in_a_child, tiny_run
+
+from emoloom import store
+from emoloom.errors import InputError
+from emoloom.training import checkpoint
+
+KILLS = 30
+
+
+def checkpoint_files(path: Path) -> dict[str, str]:
+    """Hash of every file of a checkpoint: weights, average, optimiser state, sampler state and place in the data."""
+    return dict(store.read_json(path / store.STAGE_FILE)["files"])
+
+
+def test_killed_at_thirty_random_moments_it_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint a step, so that many kills fall into one; every checkpoint that a kill leaves is compared too."""
+    settings: dict[str, Any] = {"checkpoint_steps": 1, "budget": 40_000}
+    expected, honest = {}, checkpoint.save
+
+    def noted(*arguments: Any) -> Path:
+        path = honest(*arguments)
+        expected[path.name] = checkpoint_files(path)
+        return path
+
+    monkeypatch.setattr(checkpoint, "save", noted)
+    whole = tiny_run(tmp_path / "whole", **settings)
+    monkeypatch.setattr(checkpoint, "save", honest)
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.training_runs"])
+    chance, cut, inside = random.Random(0), tmp_path / "cut", 0
+    for _ in range(KILLS):
+        here, there = context.Pipe()
+        child = context.Process(target=run_in_a_child, args=(cut, there, settings))
+        child.start()
+        there.close()  # so that a child that fails ends the wait
+        said = here.recv()  # a step is done, the next checkpoint is about to be written
+        assert said != "done", "the run ended before all kills were made"
+        time.sleep(chance.uniform(0.0, 0.08))
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        inside += (cut / checkpoint.UNFINISHED).exists()
+        newest = checkpoint.latest(cut)
+        assert newest is None or checkpoint_files(newest) == expected[newest.name]
+    assert inside > 0, "no kill fell into a checkpoint's write"
+    assert tiny_run(cut, **settings).read_bytes() == whole.read_bytes()
+    assert (cut / store.TRAINING_LOG).read_bytes() == (tmp_path / "whole" / store.TRAINING_LOG).read_bytes()
+
+
+@contextmanager
+def disk_calls(fault: Callable[[int], None]) -> Iterator[None]:
+    """Call `fault(n)` before the n-th call that changes the disk, and in the middle of every write."""
+    counted = iter(range(10_000))
+
+    def watched(honest: Any) -> Any:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            fault(next(counted))
+            return honest(*arguments, **keywords)
+
+        return call
+
+    honest_open, honest_save = io.open, checkpoint.save_file
+
+    def opened(file: Any, mode: str = "r", *arguments: Any, **keywords: Any) -> Any:
+        if set(mode) & set("wax+"):
+            fault(next(counted))
+        stream = honest_open(file, mode, *arguments, **keywords)
+        if set(mode) & set("wax+"):
+            honest_write, honest_close = stream.write, stream.close
+
+            def write(text: Any) -> int:
+                honest_write(text[: len(text) // 2])
+                stream.flush()
+                fault(next(counted))
+                honest_write(text[len(text) // 2 :])
+                return len(text)
+
+            def close() -> None:
+                honest_close()
+                fault(next(counted))
+
+            stream.write, stream.close = write, close
+        return stream
+
+    def saved(tensors: Any, place: Path) -> None:
+        fault(next(counted))
+        honest_save(tensors, place)
+        whole = place.read_bytes()
+        place.write_bytes(whole[: len(whole) // 2])
+        fault(next(counted))
+        place.write_bytes(whole)
+        fault(next(counted))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("open", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir"):
+            patch.setattr(os, name, watched(getattr(os, name)))
+        patch.setattr(io, "open", opened)
+        patch.setattr(checkpoint, "save_file", saved)
+        yield
+
+
+def small(value: float) -> dict[str, dict[str, torch.Tensor]]:
+    return {name: {"w": torch.full((2, 3), value)} for name in ("weights", "average")}
+
+
+def standing(folder: Path) -> float:
+    """The value that the newest checkpoint holds everywhere, its state included."""
+    newest = checkpoint.latest(folder)
+    assert newest is not None, "neither the old nor the new checkpoint is intact"
+    tensors, state = checkpoint.load(newest)
+    values = {float(tensor) for group in tensors.values() for tensor in group["w"].flatten()} | {state["value"]}
+    assert len(values) == 1
+    assert len(tensors) == 2
+    return float(values.pop())
+
+
+def begun(folder: Path) -> Path:
+    checkpoint.save(folder, 1, small(1.0), {"value": 1.0})
+    return folder
+
+
+def number_of_calls(folder: Path) -> int:
+    seen: list[int] = []
+    with disk_calls(seen.append):
+        checkpoint.save(folder, 2, small(2.0), {"value": 2.0})
+    return len(seen)
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EIO])
+def test_the_disk_may_refuse_any_call_of_a_checkpoint(reason: int, tmp_path: Path) -> None:
+    total = number_of_calls(begun(tmp_path / "count"))
+    assert total > 50
+    kept, refused = set(), 0
+    for place in range(total):
+        folder = begun(tmp_path / str(place))
+
+        def refuse(number: int, place: int = place) -> None:
+            if number == place:
+                raise OSError(reason, os.strerror(reason))
+
+        said: list[str] = []
+        try:
+            with disk_calls(refuse):
+                checkpoint.save(folder, 2, small(2.0), {"value": 2.0})
+        except (InputError, OSError) as error:  # both become one line and exit code 2
+            said.append(str(error))
+        # not refused: a temporary file that was gone already could not be removed, and nothing is lost
+        assert os.strerror(reason) in said[0] if said else standing(folder) == 2.0
+        refused += len(said)
+        kept.add(standing(folder))
+        checkpoint.save(folder, 3, small(3.0), {"value": 3.0})  # the disk is well again
+        assert standing(folder) == 3.0
+        assert [path.name for path in folder.iterdir()] == ["step-00000003"]
+    assert kept == {1.0, 2.0}
+    assert refused > 0.85 * total
+
+
+def test_a_kill_at_any_call_of_a_checkpoint_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
+    total = number_of_calls(begun(tmp_path / "count"))
+    kept = set()
+    for place in range(total):
+        folder = begun(tmp_path / str(place))
+        child = os.fork()
+        if child == 0:
+            with disk_calls(lambda number: os.kill(os.getpid(), signal.SIGKILL) if number == place else None):  # noqa: B023
+                checkpoint.save(folder, 2, small(2.0), {"value": 2.0})
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        kept.add(standing(folder))
+        checkpoint.save(folder, 3, small(3.0), {"value": 3.0})
+        assert [path.name for path in folder.iterdir()] == ["step-00000003"]
+    assert kept == {1.0, 2.0}
+
+
+def test_nothing_is_ever_unpickled() -> None:
+    for path in (Path(checkpoint.__file__).parent.parent).rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not any(word in text for word in ("torch.load", "import pickle", "torch.save", "broadcast_object")), path
