@@ -30,8 +30,10 @@ lint: $(SETUP)
 typecheck: $(SETUP)
 	$(BIN)/mypy
 
-bench: $(SETUP)  ## ratios against peers, measured in one run
+bench: $(SETUP)  ## ratios against peers, measured in one run; brings the peer of `bench train` first
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/emoloom bench decode
+	$(BIN)/emoloom bench train
 
 docs: $(SETUP)  ## the command reference from the commands themselves, then the site
 	$(BIN)/typer emoloom.cli utils docs --name emoloom --output docs/cli.md

@@ -142,10 +142,10 @@ def test_a_run_of_two_protocols_is_not_scored_and_the_part_is_named(finished: Pa
     run = store.RunFolder(Path(shutil.copytree(finished, tmp_path / "t")))
     path = run.predictions(f"random:dir:{tiny}", store.TRAINED) / store.STAGE_FILE
     stage = store.read_json(path)
-    other = Protocol.model_validate_json(json.dumps({**stage["protocol"], "max_new_tokens": 96, "batch_rows": 4}))
+    other = Protocol.model_validate_json(json.dumps({**stage["protocol"], "max_new_tokens": 96, "batch_rows": 2}))
     store.write_json(path, {**stage, "protocol": other.model_dump(mode="json"), "protocol_id": other.id})
     before = board_bytes(run.root)
-    with pytest.raises(InputError, match="batch_rows is 8 and 4, max_new_tokens is 56 and 96; decode both under one"):
+    with pytest.raises(InputError, match="batch_rows is 4 and 2, max_new_tokens is 56 and 96; decode both under one"):
         pipeline.score(run.root)
     assert board_bytes(run.root) == before
 

@@ -20,11 +20,11 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from emoloom.models.products import product
 from emoloom.training import forward, losses
 from emoloom.training.batches import EncodedRow, collate
 from emoloom.training.forward import SHARING, use_fast_forward
 from emoloom.training.losses import language_model_loss
-from emoloom.training.products import product
 from emoloom.training.recomputation import recompute_layers
 
 WINDOW = 5

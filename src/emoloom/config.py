@@ -109,7 +109,7 @@ class DecodingSettings(Section):
 
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the normative forward."""
-    batch_rows: int = Field(8, ge=1, le=256)
+    batch_rows: int = Field(4, ge=1, le=256)
     """B of the pinned shape [B, L]."""
     max_new_tokens: int = Field(56, ge=48, le=512)
     """Token limit of an answer, end-of-sequence included."""

@@ -12,6 +12,7 @@ from emoloom.config import DecodingSettings
 from emoloom.contract.prompt import contract_id
 from emoloom.errors import CandidateError
 from emoloom.models.loading import KERNEL
+from emoloom.models.products import products_library
 from emoloom.records import Record
 from emoloom.store import digest_of
 
@@ -54,6 +55,8 @@ class Environment(Record):
     python: str
     torch: str
     transformers: str
+    products: str
+    """Library of the matrix products, which decides the order of additions."""
 
 
 def protocol_of(settings: DecodingSettings) -> Protocol:
@@ -77,6 +80,7 @@ def environment() -> Environment:
         python=platform.python_version(),
         torch=version("torch"),
         transformers=version("transformers"),
+        products=products_library(),
     )
 
 

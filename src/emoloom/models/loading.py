@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from emoloom.errors import CandidateError
 from emoloom.models.candidates import Candidate
+from emoloom.models.products import keep_freed_memory, use_fast_products
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 KERNEL = "sdpa"
@@ -114,6 +115,9 @@ def _read(folder: Path) -> Any:
 def _ready(model: Any, dtype: str) -> Any:
     model.generation_config = None
     model = model.to(DTYPES[dtype]).eval()
+    if model.device.type == "cpu":
+        keep_freed_memory()
+        use_fast_products(model)
     _check_parts(model)
     return model
 

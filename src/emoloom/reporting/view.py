@@ -56,9 +56,7 @@ def build_view(
         noise: by system, then corpus, the largest logit difference between shapes where it was decoded.
         drift: drift studies of the run; their checks are shown with the leaderboard's, which a study never changes.
     """
-    names = {
-        name: None for name in (leaderboard.ranked_corpus, *rows, *(m.corpus for m in leaderboard.metrics)) if name
-    }
+    named = (leaderboard.ranked_corpus, *rows, *(m.corpus for m in leaderboard.metrics))
     corpora = [
         _corpus_view(
             leaderboard,
@@ -67,7 +65,7 @@ def build_view(
             {system: found.get(name, ()) for system, found in predictions.items()},
             {system: found[name] for system, found in (noise or {}).items() if name in found},
         )
-        for name in names
+        for name in dict.fromkeys(filter(None, named))
     ]
     return View(
         run=one_line(leaderboard.run),

@@ -22,6 +22,7 @@ from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.models.codec import Codec, load_codec
 from emoloom.models.loading import load_base
+from emoloom.models.products import product
 from emoloom.progress import Say
 from emoloom.records import TrainingRow
 from emoloom.screening.cells import training_dtype, use_threads
@@ -31,7 +32,6 @@ from emoloom.training.batches import EncodedRow, collate, encode_row
 from emoloom.training.estimate import memory_peak
 from emoloom.training.loop import Source, step_forever
 from emoloom.training.losses import language_model_loss
-from emoloom.training.products import product
 
 OURS = "ours"
 CEILING_SIDE = 2048

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from typing import Any
 
 import torch
@@ -11,16 +9,14 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from emoloom.models.products import keep_freed_memory, use_fast_products
 from emoloom.training.batches import Batch
-from emoloom.training.products import use_fast_products
 
 SHARING = frozenset({"llama", "qwen2", "qwen3", "mistral", "gemma3_text"})
 """Architectures that are tested to give the same gradients with a shared beginning; others compute it in every row."""
 SHORT = 256
 """Keys up to which attention is computed as plain products: their scores are kept for the backward pass."""
 KERNEL = "emoloom-short"
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Names of the C library's `mallopt`, which its header gives these numbers."""
 
 
 def hidden_states(model: Any, batch: Batch) -> torch.Tensor:
@@ -46,18 +42,13 @@ def hidden_states(model: Any, batch: Batch) -> torch.Tensor:
 def use_fast_forward(model: Any, dtype: str) -> None:
     """Make a model's passes faster on a processor, in place; what they compute stays the same but for rounding.
 
-    Also tells the C library, for the whole process, to keep freed memory: otherwise every step gives its gigabyte back
-    to the system and gets it anew, page by page, cleared.
-
     Args:
         model: fp32 causal language model.
         dtype: arithmetic of the passes, `fp32` or `bf16` (autocast).
     """
     if model.device.type != "cpu":
         return
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        library.mallopt(M_MMAP_MAX, 0)
-        library.mallopt(M_TRIM_THRESHOLD, -1)  # never
+    keep_freed_memory()
     if dtype == "fp32":
         use_fast_products(model)
     if model.config._attn_implementation == "sdpa" and not getattr(model.config, "attn_logit_softcapping", None):

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from emoloom.models.products import product
 from emoloom.training.batches import Batch
 from emoloom.training.forward import hidden_states
-from emoloom.training.products import product
 
 CHUNK = 128
 """Positions whose logits are held at once."""

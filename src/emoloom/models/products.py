@@ -1,12 +1,17 @@
-"""Matrix products of linear layers by the library that is fastest at them."""
+"""Matrix products of linear layers by the library that is fastest at them, and memory that is used again."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from functools import partial
 from typing import Any
 
 import torch
 from torch.nn import functional
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Names of the C library's `mallopt`, which its header gives these numbers."""
 
 
 def product(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -21,8 +26,26 @@ def product(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None 
     return found
 
 
+def products_library() -> str:
+    """Which library multiplies on this processor: part of the environment, since it decides the order of additions."""
+    return "oneDNN" if torch._C._has_mkldnn else "torch"
+
+
+def keep_freed_memory() -> None:
+    """Tell the C library, for the whole process, to keep freed memory.
+
+    Otherwise every forward gives its memory back to the system and gets it anew, page by page, cleared.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_TRIM_THRESHOLD, -1)  # never
+
+
 def use_fast_products(model: Any) -> None:
-    """Let every linear layer of an fp32 model compute with `product`, forward and backward, in place."""
+    """Let every linear layer of an fp32 model compute with `product`, forward and backward, in place.
+
+    Under autocast the layers stay as they are: torch then multiplies in bf16, by oneDNN anyway.
+    """
     for module in model.modules():
         if type(module) is torch.nn.Linear and _onednn_is_for(module.weight):
             module.forward = partial(_linear, module)  # type: ignore[method-assign]
@@ -32,7 +55,16 @@ def _onednn_is_for(weight: torch.Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and torch._C._has_mkldnn
 
 
+def use_library_products(model: Any) -> None:
+    """Undo `use_fast_products`: the model as the transformers library has it."""
+    for module in model.modules():
+        if type(module) is torch.nn.Linear:
+            module.__dict__.pop("forward", None)
+
+
 def _linear(module: torch.nn.Linear, rows: torch.Tensor) -> torch.Tensor:
+    if torch.is_autocast_enabled(rows.device.type):
+        return functional.linear(rows, module.weight, module.bias)
     found: torch.Tensor = _Linear.apply(rows, module.weight, module.bias)  # type: ignore[no-untyped-call]
     return found
 
