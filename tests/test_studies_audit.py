@@ -239,8 +239,8 @@ def config_seed(p: Parts) -> Named:
 
 
 def config_decoding(p: Parts) -> Named:
-    edit_json(p.run.config, lambda settings: settings["decoding"].update(batch_rows=4))
-    return p.stage, "", "differ: batch_rows is 8 and 4"
+    edit_json(p.run.config, lambda settings: settings["decoding"].update(batch_rows=8))
+    return p.stage, "", "differ: batch_rows is 4 and 8"
 
 
 def plan_tokens(p: Parts) -> Named:
