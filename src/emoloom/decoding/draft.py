@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 
 from emoloom.decoding.grammar import FREE, LABEL, Node
 
 COMPACT_SHARE = 0.75
 """The block is cut to its running rows when their share falls below this."""
+PROMPT_ROWS = 16
+"""Prompts that go into the cache together."""
 SPLIT_SHARE = 0.4
 """Rows that write more labels than the others leave the block when their share falls below this."""
 
@@ -92,19 +95,47 @@ def _begin(prompt: list[int], verified: list[int], max_new_tokens: int, grammar:
 
 
 def _first_block(model: Any, rows: list[Draft], eos_id: int) -> _Block:
-    """All rows in one block, their known tokens in its cache, the first decision taken."""
+    """All rows in one block, their known tokens in its cache, the first decision taken.
+
+    Prompts go in by few rows of like length, so that none pays for the padding of a much longer one.
+    """
     from transformers import DynamicCache
 
-    cache, shared = DynamicCache(), _shared_prefix([row.known for row in rows])
+    beginning, shared = DynamicCache(), _shared_prefix([row.known for row in rows])
     if shared:
         ids = torch.tensor([rows[0].known[:shared]], device=model.device)
-        model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
-        cache.batch_repeat_interleave(len(rows))
+        model.base_model(input_ids=ids, past_key_values=beginning, use_cache=True)
     for row in rows:
         row.pending = [*row.known[shared:], *row.added]
-    block = _Block(model, cache, torch.ones((len(rows), shared), dtype=torch.int64), rows, eos_id)
-    block.decide(block.running, first=True)
-    return block
+    rows = sorted(rows, key=lambda row: len(row.pending))
+    blocks = []
+    for start in range(0, len(rows), PROMPT_ROWS):
+        group = rows[start : start + PROMPT_ROWS]
+        spread = (len(group), -1, -1, -1)
+        cache = DynamicCache([(layer.keys.expand(spread), layer.values.expand(spread)) for layer in beginning.layers])
+        block = _Block(model, cache, torch.ones((len(group), shared), dtype=torch.int64), group, eos_id)
+        block.decide(block.running, first=True)
+        blocks.append(block)
+    return _joined(blocks)
+
+
+def _joined(blocks: list[_Block]) -> _Block:
+    """One block of the lines of several, the shorter caches padded on the left."""
+    from transformers import DynamicCache
+
+    longest = max(block.mask.shape[1] for block in blocks)
+    missing = [longest - block.mask.shape[1] for block in blocks]
+    layers = zip(*(block.cache.layers for block in blocks), strict=True)
+    cache = DynamicCache([
+        (
+            torch.cat([pad(part.keys, (0, 0, n, 0)) for part, n in zip(parts, missing, strict=True)]),
+            torch.cat([pad(part.values, (0, 0, n, 0)) for part, n in zip(parts, missing, strict=True)]),
+        )
+        for parts in layers
+    ])  # fmt: skip
+    mask = torch.cat([pad(block.mask, (n, 0)) for block, n in zip(blocks, missing, strict=True)])
+    rows = [row for block in blocks for row in block.rows]
+    return _Block(blocks[0].model, cache, mask, rows, blocks[0].eos_id)
 
 
 class _Block:
@@ -112,7 +143,7 @@ class _Block:
 
     def __init__(self, model: Any, cache: Any, mask: torch.Tensor, rows: list[Draft], eos_id: int) -> None:
         self.model, self.cache, self.mask, self.rows, self.eos_id = model, cache, mask, rows, eos_id
-        self.running = list(range(len(rows)))
+        self.running = [line for line, row in enumerate(rows) if not row.finished(eos_id)]
 
     def run(self) -> list[_Block]:
         """Draft to the end; returns the blocks that were split off on the way."""

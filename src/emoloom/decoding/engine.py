@@ -11,6 +11,9 @@ from emoloom.decoding.grammar import FREE, Node
 from emoloom.decoding.normative import Answer, choose
 from emoloom.decoding.protocol import Protocol, rung_of
 
+LONGER = 3
+"""A prompt this many times as long as the shortest is drafted with others of its length."""
+
 
 class Request(NamedTuple):
     """One row to answer."""
@@ -54,7 +57,8 @@ def answer(
     to_draft = sorted(works, key=lambda work: (len(work.prompt), work.row))
     to_verify: dict[int, list[_Work]] = defaultdict(list)
     while to_draft or any(to_verify.values()):
-        block, to_draft = to_draft[:draft_rows], to_draft[draft_rows:]
+        block = _like_lengths(to_draft[:draft_rows])
+        to_draft = to_draft[len(block) :]
         if block:
             _draft_block(model, protocol, eos_id, block, grammar)
         for work in block:
@@ -65,6 +69,12 @@ def answer(
                     yield work.row, Answer(work.verified, work.margin, work.forwards, work.rung)
                 else:
                     to_draft.append(work)
+
+
+def _like_lengths(works: list[_Work]) -> list[_Work]:
+    """The first works up to one whose prompt is much longer: all of a block attend over the longest."""
+    much = LONGER * len(works[0].prompt) if works else 0
+    return works[: next((place for place, work in enumerate(works) if len(work.prompt) > much), len(works))]
 
 
 def _draft_block(model: Any, protocol: Protocol, eos_id: int, block: list[_Work], grammar: Node) -> None:
