@@ -1,5 +1,8 @@
-"""What a report shows, as plain frozen records. Every string in here has passed `plaintext`: it is safe to look at,
-but not yet escaped for HTML, Markdown or CSV, which is each rendering's own business."""
+"""What a report shows, as plain frozen records; every string in them is safe to look at.
+
+All of them have passed `plaintext`, but are not yet escaped for HTML, Markdown or CSV, which is each rendering's own
+business.
+"""
 
 from __future__ import annotations
 
