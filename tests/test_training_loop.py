@@ -10,40 +10,26 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
-from tests.test_training_data import training_row
-from tests.tiny_models import save_tiny_llama, tiny_llama
+from tests.tiny_models import tiny_llama
+from tests.training_runs import BUDGET, SETTINGS, sources, tiny_codec, tiny_run
 
 from emoloom import store
-from emoloom.config import TrainingSettings
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.codec import Codec
+from emoloom.progress import Tick, no_tick
 from emoloom.training import checkpoint
-from emoloom.training.loop import WEIGHTS, Source, measure_tokens_per_second, train
+from emoloom.training.loop import WEIGHTS, measure_tokens_per_second, train
 from emoloom.training.state import fresh_state, update_average
-
-SETTINGS = TrainingSettings(
-    learning_rate=0.01, warmup_steps=3, batch_rows=4, window_rows=16, checkpoint_steps=3, dtype="fp32"
-)
-BUDGET = 16_000
 
 
 @pytest.fixture
 def codec(tmp_path: Path) -> Codec:
-    return Codec(save_tiny_llama(tmp_path / "model") / "tokenizer.json", bos_id=None, eos_id=2)
+    torch.set_num_threads(1)
+    return tiny_codec(tmp_path)
 
 
-def sources() -> list[Source]:
-    a = [training_row(f"first {n}", v=0.1) for n in range(11)]
-    b = [training_row(f"second source {n}", v=0.9) for n in range(23)]
-    return [Source(a, 0.2), Source(b, 0.8)]
-
-
-def run(folder: Path, codec: Codec, tick: Callable[[int, int, str], None] = lambda done, total, note: None) -> bytes:
-    path = train(
-        tiny_llama(layers=2), codec, sources(), SETTINGS, budget_tokens=BUDGET, seed=0, folder=folder, dtype="fp32",
-        tick=tick,
-    )  # fmt: skip
-    return path.read_bytes()
+def run(folder: Path, codec: Codec, tick: Tick = no_tick) -> bytes:
+    return tiny_run(folder, tick).read_bytes()
 
 
 class Killed(BaseException):
