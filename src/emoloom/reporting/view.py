@@ -79,16 +79,21 @@ def build_view(
         data_id=one_line(leaderboard.data_id),
         systems=system_views(leaderboard),
         corpora=tuple(corpus for corpus in corpora if corpus.n_rows or corpus.columns),
-        checks=tuple(
-            Check(code=one_line(check.code), status=check.status, message=one_line(check.message))
-            for check in (*leaderboard.checks, *([study.check for study in drift] or [NO_STUDY]))
-        ),
+        checks=_checks(leaderboard, drift),
         manifests=tuple(_manifest_view(manifest) for manifest in manifests),
         config=_fact_groups(config),
         environment=_fact_groups(environment),
         costs=_fact_groups(costs),
         learning=tuple(_curve(system, points) for system, points in (learning or {}).items() if points),
-        drift=tuple(drift_view(study) for study in drift),
+        drift=tuple(map(drift_view, drift)),
+    )
+
+
+def _checks(leaderboard: Leaderboard, drift: Sequence[DriftStudy]) -> tuple[Check, ...]:
+    """The leaderboard's checks and those of the drift studies."""
+    return tuple(
+        Check(code=one_line(check.code), status=check.status, message=one_line(check.message))
+        for check in (*leaderboard.checks, *([study.check for study in drift] or [NO_STUDY]))
     )
 
 
