@@ -356,12 +356,18 @@ def open_run(root: Path) -> RunFolder:
 
 def versions() -> dict[str, str]:
     """Versions of what renders a report."""
-    found = {"emoloom": __version__}
-    for name in _RENDERERS:
+    found = {name: number or "not installed" for name, number in installed(_RENDERERS).items()}
+    return {"emoloom": __version__, **found}
+
+
+def installed(libraries: Iterable[str]) -> dict[str, str]:
+    """Version of each library, empty where it is missing."""
+    found = {}
+    for library in libraries:
         try:
-            found[name] = version(name)
+            found[library] = version(library)
         except PackageNotFoundError:
-            found[name] = "not installed"
+            found[library] = ""
     return found
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from emoloom.decoding.normative import Choice, choose
-from emoloom.decoding.protocol import Protocol, rung_of
+from emoloom.decoding.protocol import Protocol, same_shape
 
 
 class Recheck(NamedTuple):
@@ -42,16 +41,11 @@ def recheck(
         CandidateError: a row does not fit, or logits are not finite.
     """
     limit = getattr(model.config, "max_position_embeddings", None)
-    by_rung: dict[int, list[int]] = defaultdict(list)
-    for index, (prompt, _) in enumerate(rows):
-        by_rung[rung_of(len(prompt), protocol.max_new_tokens, limit)].append(index)
     found: dict[int, Recheck] = {}
-    for rung, members in sorted(by_rung.items()):
-        for start in range(0, len(members), protocol.batch_rows):
-            group = members[start : start + protocol.batch_rows]
-            lines = [(rows[index][0], list(rows[index][1])) for index in group]
-            for index, choice in zip(group, choose(model, protocol, rung, lines), strict=True):
-                found[index] = _compare(rows[index][1], choice, protocol, eos_id, rung)
+    for rung, group in same_shape(protocol, [prompt for prompt, _ in rows], limit):
+        lines = [(rows[index][0], list(rows[index][1])) for index in group]
+        for index, choice in zip(group, choose(model, protocol, rung, lines), strict=True):
+            found[index] = _compare(rows[index][1], choice, protocol, eos_id, rung)
     return [found[index] for index in range(len(rows))]
 
 

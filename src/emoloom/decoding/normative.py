@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from emoloom.decoding.protocol import Protocol, rung_of
+from emoloom.decoding.protocol import Protocol, same_shape
 from emoloom.errors import CandidateError
 
 PADDING_ID = 0
@@ -89,15 +89,9 @@ def step(model: Any, protocol: Protocol, eos_id: int, prompts: Sequence[list[int
         prompts: prompt ids of each row, in any number.
     """
     answers: dict[int, Answer] = {}
-    rungs = [rung_of(len(prompt), protocol.max_new_tokens) for prompt in prompts]
-    for rung in sorted(set(rungs)):
-        members = [index for index, own in enumerate(rungs) if own == rung]
-        for start in range(0, len(members), protocol.batch_rows):
-            group = members[start : start + protocol.batch_rows]
-            for index, answer in zip(
-                group, _step_group(model, protocol, eos_id, rung, [prompts[i] for i in group]), strict=True
-            ):
-                answers[index] = answer
+    for rung, group in same_shape(protocol, prompts):
+        stepped = _step_group(model, protocol, eos_id, rung, [prompts[index] for index in group])
+        answers.update(zip(group, stepped, strict=True))
     return [answers[index] for index in range(len(prompts))]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from emoloom.contract.parser import parse, unfaithful_cues
 from emoloom.decoding.engine import Request, answer
 from emoloom.decoding.grammar import answer_grammar
 from emoloom.decoding.normative import Answer, step
-from emoloom.decoding.protocol import Protocol, rung_of
+from emoloom.decoding.protocol import Protocol, same_shape
 from emoloom.models.codec import Codec
 from emoloom.records import Certificate, DecodingMode, Example, Finish, Prediction
 
@@ -47,14 +46,9 @@ def predict(
 def _stepped(model: Any, protocol: Protocol, eos_id: int, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
     """The oracle's answers, a full batch of one sequence length at a time, so that finished rows can be kept."""
     limit = getattr(model.config, "max_position_embeddings", None)
-    by_rung: dict[int, list[Request]] = defaultdict(list)
-    for request in requests:
-        by_rung[rung_of(len(request.prompt), protocol.max_new_tokens, limit)].append(request)
-    for rung in sorted(by_rung):
-        for start in range(0, len(by_rung[rung]), protocol.batch_rows):
-            group = by_rung[rung][start : start + protocol.batch_rows]
-            answers = step(model, protocol, eos_id, [request.prompt for request in group])
-            yield from zip((request.row for request in group), answers, strict=True)
+    for _, group in same_shape(protocol, [request.prompt for request in requests], limit):
+        answers = step(model, protocol, eos_id, [requests[place].prompt for place in group])
+        yield from zip((requests[place].row for place in group), answers, strict=True)
 
 
 def prediction_of(codec: Codec, example: Example, answered: Answer) -> Prediction:

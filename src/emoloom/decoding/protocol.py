@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 import torch
@@ -96,3 +98,19 @@ def rung_of(n_prompt: int, max_new_tokens: int, max_positions: int | None = None
         limit = min(LADDER[-1], max_positions or LADDER[-1])
         raise CandidateError(f"a row needs {rung or needed} positions and there are {limit}", code="context-too-short")
     return rung
+
+
+def same_shape(
+    protocol: Protocol, prompts: Sequence[Sequence[int]], max_positions: int | None = None
+) -> Iterator[tuple[int, list[int]]]:
+    """(L, places of at most B prompts that take this rung), short rungs first, so that each is one forward's rows.
+
+    Raises:
+        CandidateError: a prompt does not fit.
+    """
+    by_rung: dict[int, list[int]] = defaultdict(list)
+    for place, prompt in enumerate(prompts):
+        by_rung[rung_of(len(prompt), protocol.max_new_tokens, max_positions)].append(place)
+    for rung, places in sorted(by_rung.items()):
+        for start in range(0, len(places), protocol.batch_rows):
+            yield rung, places[start : start + protocol.batch_rows]

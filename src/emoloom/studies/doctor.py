@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from emoloom import __version__
+from emoloom import __version__, store
 from emoloom.config import Config
 from emoloom.decoding.protocol import Environment, Protocol, environment, protocol_of
 from emoloom.decoding.selfcheck import full_selfcheck
@@ -123,8 +121,8 @@ def diagnose(name: str, config: Config, *, weights: Path | None, n_rows: int, sa
         other=information,
         environment=environment(),
         machine=_machine(config),
-        versions={"emoloom": __version__, "python": platform.python_version(), **_versions(LIBRARIES)},
-        optional=_versions(OPTIONAL),
+        versions={"emoloom": __version__, "python": platform.python_version(), **store.installed(LIBRARIES)},
+        optional=store.installed(OPTIONAL),
     )
 
 
@@ -156,13 +154,3 @@ def _memory_gib() -> float | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError):
         return None
-
-
-def _versions(libraries: Any) -> dict[str, str]:
-    found = {}
-    for library in libraries:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            found[library] = ""
-    return found
