@@ -252,6 +252,7 @@ class RunFolder:
         self.plan = root / "plan.json"
         self.data = root / "data"
         self.training_rows = self.data / "train.jsonl"
+        self.training_pairs = self.data / "pairs.jsonl"
         self.facts = self.data / "facts.json"
         self.scores = root / "scores"
         self.leaderboard = self.scores / "leaderboard.json"
@@ -274,6 +275,10 @@ class RunFolder:
     def training(self, candidate: str) -> Path:
         """Folder of a candidate's training: checkpoints, log, final weights."""
         return self.root / "candidates" / self.slug(candidate) / "train"
+
+    def training_data_id(self) -> str:
+        """Digest of everything that is trained on."""
+        return digest_of([file_digest(self.training_rows), file_digest(self.training_pairs)])
 
     def predictions(self, candidate: str, state: str) -> Path:
         """Folder of a candidate's predictions; `state` is TRAINED or UNTRAINED."""
