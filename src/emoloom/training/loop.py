@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from emoloom import store
+from emoloom import durable, store
 from emoloom.config import TrainingSettings
 from emoloom.errors import CandidateError
 from emoloom.models.codec import Codec
@@ -204,7 +204,7 @@ def _step(
 
 
 def _log(folder: Path, entry: dict[str, float]) -> None:
-    with store.writing(folder), (folder / store.TRAINING_LOG).open("a", encoding="utf-8") as stream:
+    with durable.writing(folder), (folder / store.TRAINING_LOG).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(entry) + "\n")
 
 
