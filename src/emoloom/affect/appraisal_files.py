@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from emoloom.durable import write_whole
 from emoloom.records import Appraisal, Record
@@ -24,6 +24,7 @@ N_ANSWERS = len(LEVELS) + 1
 N_VAD = 3
 FORMAT: Literal["emoloom.appraisal/1"] = "emoloom.appraisal/1"
 _ARRAYS, _ABOUT = "weights.npz", "about.json"
+_TERMS = TypeAdapter(tuple[str, ...])
 
 
 class Learnt(NamedTuple):
@@ -87,9 +88,9 @@ def load(folder: Path, identity: str) -> Learnt:
         raise ValueError(f"{_ARRAYS} was changed after it was written")
     try:
         with np.load(io.BytesIO(arrays), allow_pickle=False) as found:
-            terms = json.loads(found["terms"].tobytes())
+            terms = _TERMS.validate_json(found["terms"].tobytes())
             numbers = {name: found[name] for name in Learnt._fields if name != "terms"}
-    except (KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, EOFError, ValidationError, zipfile.BadZipFile) as error:
         raise ValueError(f"{_ARRAYS} holds something else ({error})") from error
     shapes = {
         "idf": (len(terms),),
@@ -100,6 +101,6 @@ def load(folder: Path, identity: str) -> Learnt:
     for name, shape in shapes.items():
         if numbers[name].shape != shape or numbers[name].dtype != np.float64 or not np.isfinite(numbers[name]).all():
             raise ValueError(f"{name} has another shape or is not finite")
-    if not all(isinstance(term, str) for term in terms) or len(set(terms)) != len(terms):
-        raise ValueError("the terms are not different words")
-    return Learnt(tuple(terms), **numbers)
+    if len(set(terms)) != len(terms):
+        raise ValueError("a term stands twice")
+    return Learnt(terms, **numbers)
