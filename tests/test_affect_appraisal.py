@@ -303,11 +303,15 @@ def test_the_command_prints_what_the_exam_finds(
             assert line.split()[:9] == [name, str(of["n"]), str(of["n_not_applicable"]), *(f"{x:.3f}" for x in figures)]
 
 
-def test_exam_refuses_what_it_cannot_do(data_dir: Path) -> None:
+def test_exam_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--cross: name another corpus"):
         examine("builtin", "builtin", "")
-    with pytest.raises(InputError, match=r"emobank: has no appraisal"):
-        examine("emobank", "", str(data_dir))
+    (tmp_path / "emobank").mkdir()
+    rows = ("id,split,V,A,D,text", "t,train,3,3,3,A row.", "d,dev,3,3,3,Another.")
+    (tmp_path / "emobank/emobank.csv").write_text("\n".join(rows), encoding="utf-8")
+    for corpus, cross in (("emobank", ""), ("builtin", "emobank")):
+        with pytest.raises(InputError, match=r"emobank: has no appraisal"):
+            examine(corpus, cross, str(tmp_path))
 
 
 @pytest.mark.data

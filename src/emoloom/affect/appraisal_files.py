@@ -58,7 +58,7 @@ def save(folder: Path, identity: str, learnt: Learnt) -> None:
         InputError: the folder cannot be written.
     """
     buffer = io.BytesIO()
-    terms = np.frombuffer(json.dumps(learnt.terms, ensure_ascii=False).encode(), dtype=np.uint8)
+    terms = np.frombuffer(json.dumps(learnt.terms).encode(), dtype=np.uint8)
     np.savez(buffer, **{**learnt._asdict(), "terms": terms})
     arrays = buffer.getvalue()
     about = _About(format=FORMAT, identity=identity, sha256=hashlib.sha256(arrays).hexdigest())
@@ -91,7 +91,7 @@ def load(folder: Path, identity: str) -> Learnt:
             terms = _TERMS.validate_json(found["terms"].tobytes())
             numbers = {name: found[name] for name in Learnt._fields if name != "terms"}
     except (KeyError, EOFError, ValidationError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{_ARRAYS} holds something else ({error})") from error
+        raise ValueError(f"{_ARRAYS} holds something else") from error
     shapes = {
         "idf": (len(terms),),
         "weights": (len(DIMENSIONS), N_ANSWERS, len(terms) + N_VAD),
