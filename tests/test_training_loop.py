@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from tests.tiny_models import tiny_llama
 from tests.training_runs import BUDGET, SETTINGS, sources, tiny_codec, tiny_run
 
-from emoloom import store
+from emoloom import durable, store
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.codec import Codec
 from emoloom.progress import Tick, no_tick
@@ -77,17 +77,17 @@ def test_a_failing_checkpoint_write_leaves_the_older_one(
     with pytest.raises(Killed):
         run(tmp_path / "cut", codec, killed_at(4))
     kept = checkpoint.latest(tmp_path / "cut")
-    honest, calls = store.sync, iter(range(1000))
+    honest, calls = durable.sync, iter(range(1000))
 
     def failing(path: Path) -> None:
         if next(calls) == call:
             raise OSError(fault, "injected")
         honest(path)
 
-    monkeypatch.setattr(store, "sync", failing)
+    monkeypatch.setattr(durable, "sync", failing)
     with pytest.raises(InputError, match="cannot be written"):
         run(tmp_path / "cut", codec)
-    monkeypatch.setattr(store, "sync", honest)
+    monkeypatch.setattr(durable, "sync", honest)
     assert kept is not None
     newest = checkpoint.latest(tmp_path / "cut")
     assert newest is not None

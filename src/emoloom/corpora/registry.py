@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from emoloom.corpora import builtin, dailydialog, emobank, empatheticdialogues, goemotions, jsonl
+from emoloom.corpora import builtin, dailydialog, emobank, empatheticdialogues, enisear, goemotions, isear, jsonl
 from emoloom.corpora.cleaning import TRAIN, assemble
 from emoloom.corpora.manifest import CorpusData, Reading, Source
 from emoloom.errors import InputError, nearest
 
 _READERS: dict[str, tuple[Source, Callable[[Path], Reading]]] = {
     module.SOURCE.name: (module.SOURCE, module.read)
-    for module in (builtin, goemotions, empatheticdialogues, dailydialog, emobank)
+    for module in (builtin, goemotions, empatheticdialogues, dailydialog, emobank, isear, enisear)
 }
 
 

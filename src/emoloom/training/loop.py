@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from emoloom import store
+from emoloom import durable, store
 from emoloom.affect.lexicon import BUILTIN, Lexicon, load_lexicon
 from emoloom.config import TrainingSettings
 from emoloom.errors import CandidateError
@@ -276,7 +276,7 @@ def sources_of(rows: Sequence[TrainingRow], shares: Mapping[str, float]) -> list
 
 
 def _log(folder: Path, entry: dict[str, Any]) -> None:
-    with store.writing(folder), (folder / store.TRAINING_LOG).open("a", encoding="utf-8") as stream:
+    with durable.writing(folder), (folder / store.TRAINING_LOG).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(entry) + "\n")
 
 

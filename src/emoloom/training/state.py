@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from emoloom import store
+from emoloom import durable, store
 from emoloom.config import TrainingSettings
 from emoloom.errors import InputError
 from emoloom.models.loading import load_weights
@@ -69,8 +69,8 @@ def save(folder: Path, state: State, progress: Progress) -> None:
     tensors = {"weights": state.parameters, "average": state.average}
     for part in OPTIMISER_PARTS:
         tensors[part] = {names[parameter]: values[part] for parameter, values in state.optimiser.state.items()}
-    with store.writing(folder / store.TRAINING_LOG):
-        store.sync(folder / store.TRAINING_LOG)
+    with durable.writing(folder / store.TRAINING_LOG):
+        durable.sync(folder / store.TRAINING_LOG)
     checkpoint.save(folder, progress.step, tensors, progress._asdict())
 
 
