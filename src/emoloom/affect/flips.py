@@ -53,8 +53,6 @@ _LEAST_DISTANCE = 0.06
 """Least distance of a text's valence from the mid-point; nearer ones have no side."""
 _MOST_ASYMMETRY = {"antonym": 0.20, "intensity": 0.30, "negation": 0.30}
 """Most |v + v' - 1| of the weak valences without labels; weak VAD halves what is negated."""
-_MOST_REMAINING = 0.10
-"""Most |v - mean| of the words that stay."""
 
 
 class FlipPair(NamedTuple):
