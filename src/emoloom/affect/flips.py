@@ -26,21 +26,20 @@ _BOTH_WAYS = (
     ("joy", "sadness"), ("love", "anger"), ("admiration", "annoyance"), ("approval", "disapproval"),
     ("optimism", "nervousness"), ("pride", "embarrassment"), ("relief", "fear"),
 )  # fmt: skip
+_ONE_WAY = {
+    "excitement": "disappointment", "disappointment": "joy", "disgust": "admiration", "amusement": "annoyance",
+    "desire": "disapproval",
+}  # fmt: skip
+ONE_WAY = frozenset(_ONE_WAY)
+"""Labels whose mirror has another, nearer mirror itself."""
 MIRRORED_LABELS: Mapping[str, str] = MappingProxyType(
-    {label: other for pair in _BOTH_WAYS for label, other in (pair, pair[::-1])}
-    | {
-        "excitement": "disappointment",
-        "disappointment": "joy",
-        "disgust": "admiration",
-        "amusement": "annoyance",
-        "desire": "disapproval",
-    }
+    {label: other for pair in _BOTH_WAYS for label, other in (pair, pair[::-1])} | _ONE_WAY
 )
 """A label of goemotions-28 to the label of the mirrored text; docs/flips.md gives the reason of each.
 
-The pairs are one another's mirror. The rest go one way: their mirror has a nearer mirror of its own.
-Not in it: `gratitude` (resentment), `caring` (indifference) and `grief` (no loss) have an opposite without a label;
-`confusion`, `neutral` and the labels of `KEPT_LABELS` have none.
+It is its own inverse but for the labels of `ONE_WAY`. Not in it: `gratitude` (resentment), `caring` (indifference),
+`grief` (no loss) and `remorse` (no guilt) have an opposite without a label; `confusion`, `neutral` and the labels of
+`KEPT_LABELS` have none.
 """
 KEPT_LABELS = frozenset(("surprise", "realization", "curiosity"))
 """Neither pleasant nor unpleasant: they stay beside a label that is mirrored, and alone make no pair."""

@@ -62,22 +62,23 @@ def why_not_these(tokens: Sequence[Token], sites: Sequence[Site]) -> str:
 
 
 def _before(tokens: Sequence[Token], place: int) -> str:
-    """The word before a place in its sentence, degree and time adverbs skipped; `is` or `do` for their negations."""
+    """The word before a place in its sentence, degree and time adverbs skipped; `is` or `do` for negations."""
     for token in reversed(tokens[:place]):
         if token.sentence != tokens[place].sentence:
             break
         if token.word.endswith("n't"):
-            return "do" if token.word in ("don't", "doesn't", "didn't") else "is"
+            return "is" if token.word in ("isn't", "aren't", "wasn't", "weren't") else "do"
         if token.word not in traps.SKIPPED and not is_negator(token.word):
             return token.word
     return ""
 
 
 def _is_meant(text: str, tokens: Sequence[Token], place: int, antonym: Antonym) -> bool:
-    """Whether the word at a place is the word of the table, and not a homograph or part of a compound."""
+    """Whether the word at a place is the word of the table, and not a homograph, a name or part of a compound."""
     token = tokens[place]
     touching = text[max(token.start - 1, 0) : token.start] + text[token.end : token.end + 1]
-    if "-" in touching or (place and tokens[place - 1].word == "much"):
+    starts = not place or tokens[place - 1].sentence != token.sentence
+    if "-" in touching or (token.raw.istitle() and not starts) or (place and tokens[place - 1].word == "much"):
         return False
     before = _before(tokens, place)
     following = tokens[place + 1].word if place + 1 < len(tokens) else ""
@@ -90,7 +91,7 @@ def _is_meant(text: str, tokens: Sequence[Token], place: int, antonym: Antonym) 
         case "feeling":
             return linked or not before
         case "noun":
-            return bool(before) and before not in traps.SUBJECTS | traps.AUXILIARIES
+            return bool(before) and not linked and before not in traps.SUBJECTS | traps.AUXILIARIES
         case "quality" if token.word in traps.BARE_QUALITY and place and tokens[place - 1].word == "so":
             return linked or not before  # `I want it so bad`
         case "quality":

@@ -28,7 +28,9 @@ SUBJECTS = _words("i you we they he she it who everyone everybody people that wh
 OBJECTS = _words("it this that you my the his her your these those them him our how me us")
 DETERMINERS = _words("a an the my your his her its our their this that these those such some any no what")
 DEGREE_ADVERBS = INTENSIFIERS | DIMINISHERS
-SKIPPED = DEGREE_ADVERBS | _words("also still always just even now already all both not never have has had been")
+SKIPPED = DEGREE_ADVERBS | _words(
+    "also still always just even now already all both not never have has had been fully thoroughly greatly genuinely"
+)
 """Words that may stand between a subject, or a form of `be`, and what is said of it."""
 MOVABLE = _words("really very so particularly truly a an the my your")
 """What may stand between `is` and an adjective that is to be negated."""
@@ -74,7 +76,8 @@ HEDGES = CONTRAST | _words(
 """Contrast, conditions, reasons, wishes, laughter, and affective slang that lexica lack."""
 PHRASES = NOT_NEGATING | _phrases(
     """
-    good luck|good morning|good night|good evening|good afternoon|good day|good bye|good for you|good for him
+    good luck|good morning|good night|good evening|good afternoon|good day to
+    |a good day|a great day|a good one|a great one|a good time|a great time|good bye|good for you|good for him
     |good thing|good guy|good guys|bad guy|bad guys|for good|good old|good ol|good as|good riddance|good grief|good god
     |good lord|too bad|good to go|good deal|good amount|my bad|not bad|bad boy|good samaritan|good faith|bad ass
     |good while|good chunk|good part|good bit|good at|bad at|pretty good|good catch|good with|good looking|good lookin
@@ -86,18 +89,19 @@ PHRASES = NOT_NEGATING | _phrases(
     |love of|love for|would like|like to|i'd like|feel like|feels like|felt like|looks like|look like|sounds like
     |as well|oh well|well then|may as|might as|well known|fun fact|for fun|make fun|made fun|making fun|fun of
     |have fun|had fun|having fun|in fun|great uncle|great aunt|great grandma|great grandmother|great grandfather
-    |great dane|great depression|the great|great deal|great britain|can't help|can't stand|couldn't agree|couldn't be
+    |great dane|great depression|great deal|great britain|can't help|can't stand|couldn't agree|couldn't be
     |can't be|couldn't have|never better|never been|can't believe|thank god|thank you|no longer|not sure|wrong with
     |right now|right there|right here|right away|right after|right before|all right|right back|wrong number
     |something wrong|bless you|bless your|god bless|common sense|sense of|super bowl|sweet tooth|cool down|calm down
     |cheer up|break a leg|free time|safe to|dangerous to|true story|my pleasure|be fair|be honest|fair share
     |black friday|sick of|dead serious|pretty sure|looking forward|look forward|couldn't care|could care|don't care
     |doesn't matter|don't mind|no one|yeah right|human nature|fan of|lost in|lost my|lost her|lost his|lost the
-    |lost our|won the|won a|won't be|failed to|fail to|not fail|don't fail|respect to|with respect|self respect
+    |lost our|won the|won a|failed to|fail to|not fail|don't fail|respect to|with respect|self respect
     |trust me|believe me|believe it|believe in|on edge|my nerves|comfort zone|comfort food|hell of|hell yeah
     |guilty pleasure|want to|wanted to|miss out|care of|care about|care for|take care|support group|a shame|shame on
     |hot mess|hard to|difficult to|easy to|should be|should have|could have|would have|might be|may be|could be|must be
     |has to|have to|need to|ought to|used to|going to|gonna|wanna|trying to|to be|only|best so|icing on|the fact that
+    |bad that|good that|bad for|funny how|props to|sadly i|sadly we|definition of
     """
 )
 """Set phrases and uncertain grammar; a text with one of them is left alone."""
