@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emoloom.affect.cues import cue_words
@@ -28,6 +28,7 @@ from emoloom.errors import InputError
 from scoring_builders import training, vad
 
 LEXICON = load_lexicon("builtin")
+PLAIN = fit_weak_vad(LEXICON, ["a good and a bad day"])
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,7 @@ def test_mirrored_labels(labels: tuple[str, ...], expected: tuple[str, ...] | No
     assert mirrored_labels(labels) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(LABELS), unique=True, max_size=5))
 def test_mirrored_labels_may_stand_in_an_answer(labels: list[str]) -> None:
     found = mirrored_labels(labels)
@@ -89,10 +91,10 @@ def test_the_target_is_mirrored_exactly(weak: WeakVad) -> None:
     assert pair.how == "antonym"
 
 
+@settings(deadline=None)
 @given(st.integers(60, 100))
 def test_valences_add_up_to_one(hundredths: int) -> None:
-    weak = fit_weak_vad(LEXICON, ["a good and a bad day"])
-    made = flip(training("1", "This song is great", ["admiration"], vad(hundredths / 100)), weak, LEXICON).pair
+    made = flip(training("1", "This song is great", ["admiration"], vad(hundredths / 100)), PLAIN, LEXICON).pair
     assert made is not None
     assert f"{made.second.target.vad.v:.2f}" == f"{(100 - hundredths) / 100:.2f}"
     assert repr(made.second.target.vad.v) == repr((100 - hundredths) / 100)
@@ -132,13 +134,13 @@ def test_all_rewrites_get_their_share(weak: WeakVad) -> None:
     assert min(kinds.values()) > 15
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=60), st.lists(st.sampled_from(LABELS), min_size=1, max_size=3, unique=True), st.integers(0, 100)
 )
 def test_arbitrary_rows_never_raise_and_repeat(text: str, labels: set[str], hundredths: int) -> None:
-    weak = fit_weak_vad(LEXICON, ["a good and a bad day"])
     row = training("1", text or "x", sorted(labels), vad(hundredths / 100))
-    assert flip(row, weak, LEXICON) == flip(row, weak, LEXICON)
+    assert flip(row, PLAIN, LEXICON) == flip(row, PLAIN, LEXICON)
 
 
 def test_written_pairs_keep_what_was_written() -> None:

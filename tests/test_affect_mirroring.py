@@ -1,7 +1,7 @@
 """Rewrites: every rule in both directions, every trap refused, and no text that makes it fall over."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emoloom.affect.mirroring.antonyms import antonyms, inflect
@@ -219,6 +219,7 @@ TEXTS = st.one_of(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_any_text_gives_the_same_bounded_rewrites_twice(text: str) -> None:
     found, reason = attempt(text)
@@ -232,6 +233,7 @@ def test_any_text_gives_the_same_bounded_rewrites_twice(text: str) -> None:
         assert len(candidate.text) <= MAX_TEXT_CHARS
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from([word for word, known in antonyms().items() if known[0].kind == "quality"]),

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emoloom.config import DataSettings
@@ -146,6 +146,7 @@ def test_a_damaged_header_or_a_missing_file_is_refused(tmp_path: Path) -> None:
         read_corpus("cad-imdb", reviews(tmp_path))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(0, 3))
 def test_a_sample_never_cuts_a_pair_in_two(wanted: int, seed: int) -> None:
     rows = read_corpus("builtin-pairs", None).evaluation

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emoloom.corpora.mirrored import as_pair
@@ -99,6 +99,7 @@ def test_intervals_are_over_pairs() -> None:
     assert found.high - found.low == pytest.approx(2 * spread, rel=0.25)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=1, max_size=20), st.randoms())
 def test_sums_equal_the_plain_means_whatever_the_order_of_the_rows(pairs: list[tuple[int, int]], random) -> None:
     rows = [side for number in range(len(pairs)) for side in pair(f"p{number}")]

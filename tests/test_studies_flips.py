@@ -10,7 +10,7 @@ from emoloom.studies.flips import pairs_of_corpus
 from test_cli import call
 
 TEXTS = [
-    ("I love this song", "love"), ("This film is terrible.", "annoyance"), ("My job is good", "admiration"),
+    ("I love this song", "love"), ("This film is terrible.", "annoyance"), ("This place is amazing", "admiration"),
     ("The train leaves at noon", "joy"), ("Is it great?", "admiration"), ("Nothing", "neutral"),
 ]  # fmt: skip
 
