@@ -12,6 +12,7 @@ from test_cli import call
 TEXTS = [
     ("I love this song", "love"), ("This film is terrible.", "annoyance"), ("This place is amazing", "admiration"),
     ("The train leaves at noon", "joy"), ("Is it great?", "admiration"), ("Nothing", "neutral"),
+    ("War, murder, death", "neutral"),
 ]  # fmt: skip
 
 
@@ -24,9 +25,9 @@ def corpus(path: Path, texts: Sequence[tuple[str, str]] = TEXTS) -> str:
 
 def test_counts_add_up(tmp_path: Path) -> None:
     found = pairs_of_corpus(corpus(tmp_path / "a.jsonl"), "", 2, 0)
-    assert (found["rows"], found["pairs"]) == (6, 3)
+    assert (found["rows"], found["pairs"]) == (7, 3)
     assert sum(found["by_how"].values()) == found["pairs"]
-    assert found["refused"] == {"no-affect-word": 1, "punctuation-or-symbols": 1, "label-without-mirror": 1}
+    assert found["refused"] == {"label-without-mirror": 2, "no-affect-word": 1, "punctuation-or-symbols": 1}
     assert len(found["shown"]) == 2
     for pair in found["shown"]:
         assert round(pair["first"]["vad"][0] + pair["second"]["vad"][0], 9) == 1.0

@@ -102,7 +102,7 @@ def _is_meant(text: str, tokens: Sequence[Token], place: int, antonym: Antonym) 
 
 
 def _is_verb(word: str, antonym: Antonym, before: str, following: str, linked: bool) -> bool:
-    starts = not before and following in traps.OBJECTS
+    starts = not before and following in traps.OBJECTS and word != "enjoy"  # `Enjoy your meal` is a wish
     if antonym.base in traps.AGREEING and following not in traps.AFTER_AGREEING:
         return False
     if antonym.base in traps.LIKING and word == antonym.base and before not in traps.BEFORE_LIKING:

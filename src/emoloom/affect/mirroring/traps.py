@@ -66,7 +66,7 @@ COMMON = _words("like well right true just help support love care miss want beli
 HEDGES = CONTRAST | _words(
     """
     although though except unless if because cause cuz bc since until till while instead despite otherwise whereas
-    wish hope hopefully hopes hoping supposed pretend pretending imagine maybe perhaps would've could've should've
+    wish pray hope hopefully hopes hoping supposed pretend pretending imagine maybe perhaps would've could've should've
     lmao lmfao lul kek jk sarcasm sarcastic ironic ironically unironically irony xd wow ha why enough
     than when whenever after before unlike nothing nobody none nowhere without neither nor whether thanks thank
     congrats congratulations sorry sry rip welcome used once almost nearly lest lack supposedly somehow even least less
@@ -101,7 +101,7 @@ PHRASES = NOT_NEGATING | _phrases(
     |guilty pleasure|want to|wanted to|miss out|care of|care about|care for|take care|support group|a shame|shame on
     |hot mess|hard to|difficult to|easy to|should be|should have|could have|would have|might be|may be|could be|must be
     |has to|have to|need to|ought to|used to|going to|gonna|wanna|trying to|to be|only|best so|icing on|the fact that
-    |bad that|good that|bad for|funny how|props to|sadly i|sadly we|definition of
+    |bad that|good that|bad for|funny how|props to|sadly i|sadly we|definition of|working on
     """
 )
 """Set phrases and uncertain grammar; a text with one of them is left alone."""
