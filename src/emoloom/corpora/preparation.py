@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emoloom.affect.cues import cue_words
+from emoloom.affect.flips import flip_pairs
 from emoloom.affect.label_guess import LabelGuess, fit_label_guess
 from emoloom.affect.lexicon import Lexicon, load_lexicon
 from emoloom.affect.weak_vad import WeakVad, fit_weak_vad
@@ -16,6 +17,8 @@ from emoloom.contract.prompt import LABELS, MAX_CUES, MAX_LABELS, TAXONOMY
 from emoloom.contract.taxonomy import can_project, project
 from emoloom.corpora.jsonl import PREFIX as JSONL
 from emoloom.corpora.manifest import CorpusData
+from emoloom.corpora.mirrored import PREFIX as FLIPS
+from emoloom.corpora.mirrored import base_name, generated_rows
 from emoloom.corpora.registry import corpus_source, read_corpus
 from emoloom.corpora.selection import leaks, parse_selection, sample_rows
 from emoloom.errors import InputError
@@ -51,8 +54,8 @@ def check_names(settings: DataSettings) -> None:
     """Raise InputError for a corpus that does not exist, before anything slow is begun."""
     evaluated = [parse_selection(entry)[0] for entry in settings.evaluate]
     for name in (settings.source_a, settings.source_b, settings.gold_vad, *evaluated):
-        if name and not name.startswith(JSONL):
-            corpus_source(name)
+        if name and not base_name(name).startswith(JSONL):
+            corpus_source(base_name(name) if name in evaluated else name)
 
 
 def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
@@ -76,7 +79,7 @@ def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
     if not selections or len({name for name, _ in selections}) != len(selections):
         raise InputError("data.evaluate must name one or more different corpora", where="data.evaluate")
     corpora: dict[str, CorpusData] = {}
-    names = list(dict.fromkeys([*shares, *(name for name, _ in selections)]))
+    names = list(dict.fromkeys([*shares, *(base_name(name) for name, _ in selections)]))
     n_steps = len(names) + 2
     for step, name in enumerate(names):
         tick(step, n_steps, f"reading {name}")
@@ -87,7 +90,7 @@ def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
     trained_on = [example for name in sources for example in self_labelled[name]]
     weak = fit_weak_vad(lexicon, [example.text for example in trained_on], settings.weak_vad)
     evaluation = {
-        name: [_with_vad(example, weak) for example in _selected(corpora[name].evaluation, count, seed)]
+        name: _evaluated(name, count, corpora[base_name(name)].evaluation, weak, lexicon, seed)
         for name, count in selections
     }
     _check_evaluation(evaluation)
@@ -102,8 +105,9 @@ def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
         "leaks_removed": removed,
     }  # fmt: skip
     tick(len(names) + 1, n_steps, "constants and majorities")
-    own = {name: [_with_vad(e, weak) for e in sample_rows(self_labelled[name] or trained_on, BASELINE_ROWS, seed)]
-           for name in evaluation}  # fmt: skip
+    baseline = {name: self_labelled[base_name(name)] or trained_on for name in evaluation}
+    own = {name: [_with_vad(example, weak) for example in sample_rows(rows, BASELINE_ROWS, seed)]
+           for name, rows in baseline.items()}  # fmt: skip
     tick(n_steps, n_steps, "")
     return Prepared(
         training=training,
@@ -128,9 +132,20 @@ def _check_evaluation(evaluation: dict[str, list[Example]]) -> None:
         )
 
 
-def _selected(examples: Sequence[Example], count: int | None, seed: int) -> Sequence[Example]:
-    rows = _self_labelled(examples)
-    return rows if count is None else sample_rows(rows, count, seed)
+def _evaluated(
+    name: str, count: int | None, examples: Sequence[Example], weak: WeakVad, lexicon: Lexicon, seed: int
+) -> list[Example]:
+    """The evaluation rows of a selection; of `flips:NAME` the pairs that NAME's rows give."""
+    rows: Sequence[Example] = _self_labelled(examples)
+    if name.startswith(FLIPS):
+        rows = generated_rows(name, flip_pairs(contract_rows(rows, weak, lexicon), weak, lexicon), examples[0].split)
+    return [_with_vad(example, weak) for example in (rows if count is None else sample_rows(rows, count, seed))]
+
+
+def contract_rows(examples: Iterable[Example], weak: WeakVad, lexicon: Lexicon) -> list[TrainingRow]:
+    """The examples that can be expressed in the contract, with their targets, in order."""
+    made = (_training_row(example, weak, lexicon) for example in examples)
+    return [row for row in made if isinstance(row, TrainingRow)]
 
 
 def _self_labelled(examples: Iterable[Example]) -> list[Example]:

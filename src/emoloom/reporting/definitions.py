@@ -37,14 +37,23 @@ _VAD = {
     "pearson": ("Pearson", "Correlation of predicted and target values{axis} (-1 to 1); blind to offset and scale"),
     "ccc": ("CCC", "Concordance correlation{axis} (-1 to 1): like Pearson, but offset and scale errors count"),
 }  # fmt: skip
+_FLIP = {
+    "flip_asymmetry": ("flip asymmetry", "Mean of |v + v' - 1| of mirrored pairs: 0 is a mirror, or a constant 0.5"),
+    "flip_distance": ("flip distance", "Mean of |v - v'| of mirrored pairs: how far the valences lie apart (0 to 1)"),
+    "flip_right_way": ("flip right way", "Share of mirrored pairs whose pleasant text has the higher v; a tie has not"),
+}  # fmt: skip
+_FLIP_DENOMINATORS = {
+    "all": "over all pairs; one with an answer that fails the strict parse counts as the worst",
+    "parsed": "over the pairs whose two answers could be recovered",
+}
 _ORDER = (
     "macro_f1", "parse_ok_strict", "parse_ok_recovered", "1-rmse", "pearson", "ccc", "skill", "macro_recall",
-    "micro_f1", "macro_f1_ekman7", "macro_recall_ekman7", "unfaithful_cues", "labels_per_row",
+    "micro_f1", "macro_f1_ekman7", "macro_recall_ekman7", *_FLIP, "unfaithful_cues", "labels_per_row",
 )  # fmt: skip
 _KIND_ORDER = ("", *_KINDS)
 _MAIN = re.compile(
     r"macro_f1@all|macro_f1@parsed|parse_ok_(strict|recovered)(@all)?"
-    r"|\w+:1-rmse@all|\w+:pearson_[vad]@parsed|\w+:skill@all"
+    r"|flip_\w+@all|\w+:1-rmse@all|\w+:pearson_[vad]@parsed|\w+:skill@all"
 )
 
 
@@ -71,6 +80,9 @@ def define(metric: str) -> Definition:
             title = f"{kind} {title}"
             sentence += f"; against {_KINDS[kind]}"
         rows = _VAD_DENOMINATORS.get(denominator, "")
+    elif base in _FLIP:
+        title, sentence = _FLIP[base]
+        rows = _FLIP_DENOMINATORS.get(denominator, "")
     elif base in _PLAIN:
         title, sentence = _PLAIN[base]
         rows = "" if base.startswith("parse_ok") else _DENOMINATORS.get(denominator, "")

@@ -13,6 +13,7 @@ from emoloom.contract.prompt import TAXONOMY, format_number
 from emoloom.contract.taxonomy import labels_of, project
 from emoloom.records import AXES, Example, MetricValue, Prediction, Vad, VadKind
 from emoloom.scoring.alignment import align, corpus_of, taxonomy_of
+from emoloom.scoring.flips import FLIP_METRICS, flip_scores, flip_sums, pairs_of
 from emoloom.scoring.metrics import (
     MIN_ROWS_FOR_SPREAD,
     ZERO_VARIANCE,
@@ -110,7 +111,12 @@ def blocks_of(rows: Sequence[Example], aligned: Sequence[Prediction], constant: 
         constant: see `score_corpus`.
     """
     constant = _as_answered(constant) if constant else None
-    return [_rates(aligned), *_label_blocks(rows, aligned), *_vad_blocks(rows, aligned, constant)]
+    return [
+        _rates(aligned),
+        *_label_blocks(rows, aligned),
+        *_vad_blocks(rows, aligned, constant),
+        *_flip_blocks(rows, aligned),
+    ]
 
 
 def ranking_columns(rows: Sequence[Example], predictions: Sequence[Prediction]) -> Floats:
@@ -280,6 +286,31 @@ def _vad_blocks(rows: Sequence[Example], predictions: Sequence[Prediction], cons
         blocks.append(_vad_block(gold, counted, has_kind, constant, kind, "all", total))
         blocks.append(_vad_block(gold, said, recovered, constant, kind, "parsed", total))
     return blocks
+
+
+def _flip_blocks(rows: Sequence[Example], predictions: Sequence[Prediction]) -> list[Block]:
+    """Two blocks (all pairs, pairs with two parsed answers) where the rows are mirrored pairs."""
+    pairs = pairs_of(rows)
+    if not len(pairs):
+        return []
+    answers = [prediction.parse.answer for prediction in predictions]
+    valence = np.array([answer.vad.v if answer else 0.5 for answer in answers])
+    blocks = []
+    for grade, denominator in (("strict", "all"), ("recovered", "parsed")):
+        answered = _parsed(predictions, grade)
+        columns = flip_sums(pairs, valence, answered, failed_counts=denominator == "all")
+        blocks.append(_flip_block(columns, denominator, len(pairs)))
+    return blocks
+
+
+def _flip_block(columns: Floats, denominator: str, total: int) -> Block:
+    n = int(columns[:, -1].sum())
+
+    def values(sums: Floats) -> dict[str, Floats]:
+        return {f"{name}@{denominator}": value for name, value in flip_scores(sums).items()}
+
+    note = f"{n} mirrored pairs" if n else "undefined: no pair has two parsed answers"
+    return Block(columns, values, n, total, dict.fromkeys((f"{name}@{denominator}" for name in FLIP_METRICS), note))
 
 
 def _vad_block(
