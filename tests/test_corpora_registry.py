@@ -28,7 +28,7 @@ def example(identity: str, text: str = "text", corpus: str = "a") -> Example:
 
 
 def test_names_and_sources() -> None:
-    assert corpus_names() == ("builtin", "goemotions", "empatheticdialogues", "dailydialog", "emobank")
+    assert corpus_names() == ("builtin", "builtin-probe", "goemotions", "empatheticdialogues", "dailydialog", "emobank")
     for name in corpus_names():
         source = corpus_source(name)
         assert source.licence

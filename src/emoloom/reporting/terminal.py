@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from emoloom.reporting.board import DASH, FRAGILE_HEADING, number
-from emoloom.reporting.viewdata import BoardRow, CorpusView, DriftView, SystemView, View
+from emoloom.reporting.viewdata import BoardRow, Cell, CorpusView, DriftView, SystemView, View
 
 NAME_WIDTH = 20
 """Columns are left out until at least this much is left for names."""
 _VAD_KINDS = ("gold", "written", "weak")
+_SPELT_OUT = re.compile(r"^macro_f1@all|:valence_side@all")
+"""Metrics of a slice that are shown with their interval."""
 
 
 class _Column(NamedTuple):
@@ -38,6 +41,7 @@ def print_leaderboard(view: View, console: Console) -> None:
         console.print(Text(line, style="dim"))
     for corpus in view.corpora:
         _print_corpus(corpus, console)
+        _print_slices(corpus, console)
     _print_checks(view, console)
 
 
@@ -98,6 +102,23 @@ def _print_corpus(corpus: CorpusView, console: Console) -> None:
         console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
 
 
+def _print_slices(corpus: CorpusView, console: Console) -> None:
+    """One table for each phenomenon whose rows were scored apart; the report has the other intervals."""
+    for part in corpus.slices:
+        console.print()
+        console.print(Text(f"{corpus.name}, only {part.tag} ({part.n_rows} rows)", style="bold cyan"))
+        headings = [column.title.removesuffix(f" [{part.tag}]") for column in part.columns]
+        rows = [
+            (row.system.name, *(_with_bounds(c) if _SPELT_OUT.search(c.metric) else c.text for c in row.cells))
+            for row in part.rows
+        ]
+        _print_texts(("system", *headings), rows, console)
+
+
+def _with_bounds(cell: Cell) -> str:
+    return f"{cell.text} {cell.interval}".rstrip()
+
+
 def _notes(corpus: CorpusView) -> list[str]:
     """What a reader of this short table must know; the report has every note."""
     headings = ("macro-F1 @all", FRAGILE_HEADING)
@@ -154,7 +175,7 @@ def _text(row: BoardRow, metric: str, decimals: int = 3) -> str:
 
 def _with_interval(row: BoardRow, metric: str) -> str:
     cell = row.cell(metric)
-    return DASH if cell is None else f"{cell.text} {cell.interval}".rstrip()
+    return DASH if cell is None else _with_bounds(cell)
 
 
 def _parsed(row: BoardRow) -> str:

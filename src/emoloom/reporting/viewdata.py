@@ -123,6 +123,15 @@ class SampleRow(Record):
     answers: tuple[Answer, ...]
 
 
+class SliceView(Record):
+    """The rows of one phenomenon of a corpus; the same cells stand in the rows of the corpus."""
+
+    tag: str
+    n_rows: int
+    columns: tuple[Definition, ...]
+    rows: tuple[BoardRow, ...]
+
+
 class CorpusView(Record):
     """Everything shown about one corpus."""
 
@@ -134,6 +143,8 @@ class CorpusView(Record):
     rows: tuple[BoardRow, ...]
     notes: tuple[str, ...]
     """What a reader must know of the numbers, each said once."""
+    slices: tuple[SliceView, ...]
+    """Phenomena whose rows were scored apart."""
     label_systems: tuple[str, ...]
     label_rows: tuple[LabelRow, ...]
     failures: tuple[FailureRow, ...]
