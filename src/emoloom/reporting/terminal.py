@@ -14,6 +14,7 @@ from rich.text import Text
 
 from emoloom.reporting.board import DASH, FRAGILE_HEADING, number
 from emoloom.reporting.viewdata import BoardRow, Cell, CorpusView, DriftView, SystemView, View
+from emoloom.scoring.evidence import SIGNATURES
 
 NAME_WIDTH = 20
 """Columns are left out until at least this much is left for names."""
@@ -210,6 +211,9 @@ def _print_checks(view: View, console: Console) -> None:
     console.print(
         Text(f"Checks: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", style="bold")
     )
+    found = [f"{check.code} {check.status}" for check in view.checks if check.code in SIGNATURES]
+    if found:
+        console.print(Padding(Text(f"signatures of failure: {', '.join(found)}", style="dim"), (0, 0, 0, 2)))
     for check in view.checks:
         if check.status == "failed":
             console.print(Padding(Text(f"failed {check.code}: {check.message}", style="red"), (0, 0, 0, 2)))

@@ -10,7 +10,8 @@ from emoloom.errors import InputError
 from emoloom.progress import Tick, no_tick
 from emoloom.records import Example, Leaderboard, MetricValue, Prediction, SystemKind, SystemRow, Vad
 from emoloom.scoring.alignment import align, corpus_of, data_id
-from emoloom.scoring.checks import Evidence, LeakCount, run_checks
+from emoloom.scoring.checks import run_checks
+from emoloom.scoring.evidence import Evidence, LeakCount
 from emoloom.scoring.ranking import Ranking, rank_metrics, rank_systems, split_systems
 from emoloom.scoring.scorecard import RANKED_BY, score_corpus
 from emoloom.scoring.slices import score_slices

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from emoloom.records import MetricValue
-from emoloom.scoring.checks import with_interval
+from emoloom.scoring.evidence import with_interval
 from emoloom.scoring.ranking import Ranking, Systems, Tested
 from emoloom.scoring.scorecard import RANKED_BY
 
