@@ -40,7 +40,7 @@ def evidence(
         ranked_corpus="toy",
         predictions={},
         metrics=metrics,
-        ranking=Ranking(candidates, {}, "", {}, {}, None, {}, orders_ties),
+        ranking=Ranking(candidates, {}, "", {}, {}, None, None, {}, orders_ties),
         bases={},
         leaks=None,
         protocol_id="p",
