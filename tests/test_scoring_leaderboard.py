@@ -132,7 +132,7 @@ def test_a_tie_says_what_the_rows_can_show_and_how_many_would_separate_it():
     found = board(systems)
     said_of_it = re.search(
         r"With 80 % power these 200 rows show a true difference of (0\.\d{3}); "
-        r"the one to ([ab]) would take about ([\d,]+) such rows, and more than one training seed each\.",
+        r"the observed one, to ([ab]), would take about ([\d,]+) such rows, and more than one training seed each\.",
         found.verdict,
     )
     assert said_of_it is not None, found.verdict

@@ -92,6 +92,14 @@ def test_good_labels_beside_vad_that_is_no_better_than_its_teacher() -> None:
     assert lagging(0.5, 0.0, lexicon=None).status == "failed"
 
 
+def test_against_weak_vad_the_lexicon_is_the_source_and_no_bar() -> None:
+    weak = ("toy", "weak:skill@all")
+    numbers = {("one", "toy", "macro_f1@all"): 0.5, ("tfidf-linear", "toy", "macro_f1@all"): 0.4}
+    for skill, status in ((0.1, "passed"), (0.0, "failed")):
+        numbers |= {("one", *weak): skill, ("lexicon", *weak): 0.8}
+        assert vad_lags_labels(evidence(numbers, orders_ties=weak)).status == status
+
+
 def test_vad_that_lags_is_skipped_or_does_not_apply_and_never_passes() -> None:
     undefined = lagging(0.5, None)
     assert (undefined.status, undefined.message[-16:]) == ("skipped", "(undefined: why)")

@@ -83,14 +83,14 @@ def test_the_side_of_the_valence_by_hand() -> None:
     answers = [said(str(i), ["joy"], value) for i, value in enumerate(values)]
     found = side(rows, [*answers, loose("5", ["joy"], vad(0.9)), said("6", ["joy"], vad(0.9))])
     assert (found.value, found.n, found.total) == (0.5, 6, 6)
-    assert found.note == "1 rows with a reference valence of 0.5 have no side"
+    assert found.note == "reference valences of exactly 0.5, which have no side: 1"
 
 
 def test_rows_at_the_mid_point_alone_have_no_share() -> None:
     rows = [row(str(i), gold=MIDDLE) for i in range(2)]
     found = side(rows, [said(str(i), ["joy"], vad(0.9)) for i in range(2)])
     assert (found.value, found.n) == (None, 0)
-    assert found.note == "undefined: all 2 rows with a reference valence of 0.5 have no side"
+    assert found.note == "undefined: reference valences of exactly 0.5, which have no side: 2"
 
 
 def test_what_always_says_one_side_gets_the_share_of_that_side() -> None:

@@ -297,9 +297,9 @@ def _side_block(gold: Floats, said: Floats, has_kind: Bools, strict: Bools, kind
     hit = has_side & strict & ((said - 0.5) * (gold - 0.5) > 0)
     name, n = f"{kind}:valence_side@all", int(has_side.sum())
     without = int(has_kind.sum()) - n
-    note = f"{without} rows with a reference valence of 0.5 have no side" if without else ""
+    note = f"reference valences of exactly 0.5, which have no side: {without}" if without else ""
     columns = np.stack([hit, has_side], axis=1).astype(np.float64)
-    return Block(columns, lambda sums: {name: ratio(sums)}, n, n, {name: note if n else f"undefined: all {note}"})
+    return Block(columns, lambda sums: {name: ratio(sums)}, n, n, {name: note if n else f"undefined: {note}"})
 
 
 def _vad_block(

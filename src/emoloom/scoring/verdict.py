@@ -58,7 +58,7 @@ def _separation_sentence(found: Separation) -> str:
     step = 10 ** max(0, len(str(found.needed_units)) - 2)
     needed = -(-found.needed_units // step) * step
     seeds = "and more than one training seed each"
-    return f"{shown}; the one to {found.other} would take about {needed:,} such {found.unit}, {seeds}."
+    return f"{shown}; the observed one, to {found.other}, would take about {needed:,} such {found.unit}, {seeds}."
 
 
 def _control_sentence(best: str, ranking: Ranking, systems: Systems) -> list[str]:
