@@ -135,12 +135,23 @@ def test_every_scored_system_and_floor_has_every_slice(view: View) -> None:
         assert all(d.sentence.endswith(f"; only rows with the tag {part.tag}.") for d in part.columns)
 
 
-def test_slices_have_a_table_of_their_own_in_the_terminal_and_lines_in_the_csv(view: View) -> None:
+@pytest.mark.parametrize("width", [50, 70, 84, 120])
+def test_slices_have_a_table_of_their_own_that_is_cut_by_whole_columns(view: View, width: int) -> None:
     stream = io.StringIO()
-    print_leaderboard(view, Console(file=stream, width=120))
-    section = stream.getvalue().partition("toy, only sarcasm (40 rows)")[2]
-    cell = view.corpora[0].slices[1].rows[0].cells[0]
-    assert f"good     {cell.text} {cell.interval}" in section
+    print_leaderboard(view, Console(file=stream, width=width))
+    section = stream.getvalue().partition("toy, only sarcasm (40 rows)")[2].partition("Checks:")[0]
+    part = view.corpora[0].slices[1]
+    left_out = " ".join(section.split()).partition("Left out at this width:")[2]
+    texts = {column.title: cell for column, cell in zip(part.columns, part.rows[0].cells, strict=True)}
+    for title, cell in texts.items():
+        is_left_out = title.removesuffix(" [sarcasm]") in left_out
+        spelt_out = cell.metric.startswith(("macro_f1@", "gold:valence_side"))
+        shown = (f"{cell.text} {cell.interval}" if spelt_out else cell.text).replace("\u2212", "-")
+        assert is_left_out or shown in section, title
+    assert bool(left_out) is (width < 84)
+
+
+def test_slices_have_lines_in_the_csv(view: View) -> None:
     assert "toy,good,candidate,1,A,,macro_f1@all[sarcasm]," in leaderboard_csv(view)
 
 

@@ -68,7 +68,7 @@ def _print_texts(headings: Sequence[str], rows: Sequence[Sequence[str]], console
     table = Table(box=HORIZONTALS, padding=0, show_edge=False, header_style="bold")
     for place, heading in enumerate(headings[:kept]):
         side: JustifyMethod = "right" if place else "left"
-        table.add_column(Text(heading, justify=side), justify=side, min_width=widths[place], vertical="bottom")
+        table.add_column(Text(heading, justify=side), justify=side, width=widths[place], vertical="bottom")
     for row in rows:
         table.add_row(*(Text(text.replace("\u2212", "-")) for text in row[:kept]))
     console.print()

@@ -41,7 +41,7 @@ def vad_lags_labels(evidence: Evidence) -> Check:
     Label error is low where a candidate's `macro_f1@all` is above the linear floor's. Its VAD error is high where the
     VAD skill that orders ties is not above that of the constant (0) and, against gold or written VAD, of the lexicon
     floor: a candidate was trained on what a lexicon says, and should not do worse. (Weak VAD comes from the lexicon
-    itself, which is no bar there.) Candidates whose labels are no better either say nothing of the balance between the two.
+    itself, which is no bar there.) Candidates whose labels are no better either say nothing of the balance of the two.
     """
     if LINEAR not in evidence.systems.references:
         message = f"the floor {LINEAR} is not part of this run"
