@@ -83,13 +83,8 @@ def define(metric: str) -> Definition:
         title, sentence = _PLAIN[base]
         rows = "" if base.startswith("parse_ok") else _DENOMINATORS.get(denominator, "")
     else:
-        title, sentence, rows, suffix = (
-            one_line(metric.removesuffix(f"[{tag}]")),
-            "See the project's page on metrics",
-            "",
-            "",
-        )
-    tag = one_line(tag)
+        title, sentence = metric.removesuffix(f"[{tag}]"), "See the project's page on metrics"
+        rows = suffix = ""
     parts = [sentence, *([rows] if rows else []), *([f"only rows with the tag {tag}"] if tag else [])]
     return Definition(
         metric=one_line(metric),

@@ -124,12 +124,14 @@ class SampleRow(Record):
 
 
 class SliceView(Record):
-    """The rows of one phenomenon of a corpus; the same cells stand in the rows of the corpus."""
+    """The rows of one phenomenon of a corpus. The corpus has the same columns, behind its own."""
 
     tag: str
     n_rows: int
     columns: tuple[Definition, ...]
+    """Metrics of these rows alone, in the order of reading."""
     rows: tuple[BoardRow, ...]
+    """Systems that were scored, with the cells of these columns only."""
 
 
 class CorpusView(Record):
