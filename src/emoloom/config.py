@@ -35,7 +35,7 @@ class DataSettings(Section):
     """Which texts are trained on and which are scored."""
 
     data_dir: str = ""
-    """Folder with the official corpus files, one sub-folder a corpus; not needed for `builtin`."""
+    """Folder with the official corpus files, one sub-folder a corpus; not needed for `builtin` and `builtin-probe`."""
     source_a: str = "builtin"
     """Training source A."""
     source_b: str = ""

@@ -234,4 +234,4 @@ class Leaderboard(Record):
     metrics: tuple[MetricValue, ...]
     checks: tuple[Check, ...]
     verdict: str
-    """One or two sentences: which candidate, how sure, and against which floor."""
+    """A few sentences: which candidate, how sure, what would tell a tie apart, and against which floor."""
