@@ -20,6 +20,7 @@ from emoloom.contract.prompt import LABELS
 from emoloom.models.codec import Codec
 from emoloom.records import Target, TrainingRow, Vad
 from emoloom.training import losses
+from emoloom.training.batches import collate, learnt_places
 from emoloom.training.encoding import Item, encode_pair, encode_row
 from emoloom.training.heads import Heads
 from emoloom.training.mixture import Source
@@ -269,6 +270,31 @@ def test_guessed_labels_are_shown_and_not_learnt(codec: Codec) -> None:
     (guessed,) = [objective.counts([Item((r,))]) for r in (unlabelled,)]
     assert guessed["cls"] == 0
     assert guessed["reg"] == 3
-    label_ids = len(codec.encode_text('anger","sadness')) + 1
+    label_ids = len(codec.encode_text('anger","sadness"],"vad":{"v":'))
     assert len(unlabelled.ids) - unlabelled.n_prompt - guessed["lm"] == label_ids
     assert objective.counts([Item((known,))])["cls"] == 28
+
+
+def test_adjustment_is_the_log_share_of_each_branch_where_it_is_decided(codec: Codec) -> None:
+    """Three rows of anger and one of joy and sadness: 1 of 5 decisions behind a label is for another one."""
+    rows = [row(f"angry {n}", labels=("anger",)) for n in range(3)] + [row("mixed", labels=("joy", "sadness"))]
+    settings = SETTINGS.model_copy(update={"label_adjustment": 0.5})
+    objective = Objective(codec, settings, [Source(rows, 1.0)], load_lexicon("builtin"))
+    encoded = [encode_row(codec, rows[0]), encode_row(codec, rows[3])]
+    added = objective._added_to(encoded, collate(encoded))
+    assert added is not None
+    learnt = [(r, place) for r in encoded for place in learnt_places(r)]
+    values = {}
+    for (r, place), kind in zip(learnt, added.which.tolist(), strict=True):
+        column = (added.ids == r.ids[place]).nonzero().flatten().tolist()
+        if kind:
+            values[r.row.text, place - r.n_prompt] = float(added.table[kind, column[0]])  # type: ignore[union-attr]
+    opening = len('{"labels":["')
+    first_letters = {"a": 0.75 + 5e-4, "j": 0.25 + 1e-4, "s": 0.25 + 1e-4}
+    n_all = 1.25 + 28e-4
+    assert values["angry 0", opening] == pytest.approx(0.5 * math.log(first_letters["a"] / n_all), abs=1e-3)
+    assert values["mixed", opening] == pytest.approx(0.5 * math.log(first_letters["j"] / n_all), abs=1e-3)
+    behind = {text: [v for (t, place), v in values.items() if t == text] for text in ("angry 0", "mixed")}
+    assert behind["angry 0"][-1] == pytest.approx(0.5 * math.log(0.8), abs=1e-4)
+    more = opening + len("joy") + objective._reader.after_label.offset
+    assert values["mixed", more] == pytest.approx(0.5 * math.log(0.2), abs=1e-4)

@@ -35,9 +35,9 @@ class EncodedRow(NamedTuple):
         """Positions of answer ids that are shown and not learnt: labels that nobody gave."""
         if self.row is None or self.row.labels_known:
             return frozenset()
-        labels = [stretch for stretch in self.stretches if stretch.kind == "label"]
-        # From the first label to the end of the last: the frame between two labels says that there are two.
-        return frozenset(range(labels[0].start, labels[-1].start + len(labels[-1].ids) + 1))
+        first = next(stretch.start for stretch in self.stretches if stretch.kind == "label")
+        numbers = next(stretch.start for stretch in self.stretches if stretch.kind == "number")
+        return frozenset(range(first, numbers))  # the frame too: behind a label it says whether there is another
 
 
 class Item(NamedTuple):

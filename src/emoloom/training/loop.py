@@ -140,7 +140,7 @@ class Course:
         self._heads = Heads(model.get_output_embeddings().weight.shape[1], model.device)
         self.state = fresh_state(model, self._heads, settings)
         self._sampler = Sampler([source.share for source in material.sources], settings)
-        self._objective = Objective(codec, settings, material.sources, material.lexicon or load_lexicon(BUILTIN))
+        self.objective = Objective(codec, settings, material.sources, material.lexicon or load_lexicon(BUILTIN))
 
     def steps(self, start: Progress) -> Iterator[tuple[list[Item], Progress]]:
         """The items of every step without end, each with the progress at which they are due."""
@@ -178,7 +178,7 @@ class Course:
             CandidateError: the loss or the gradient is not finite.
         """
         settings, parameters = self._settings, list(self.state.parameters.values())
-        counts = self._objective.counts(items)
+        counts = self.objective.counts(items)
         sums, seen = self._backward(items, counts)
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm, foreach=True)
         if not all(map(math.isfinite, [*sums.values(), float(norm)])):
@@ -215,15 +215,15 @@ class Course:
         self, items: Sequence[Item], counts: Mapping[str, int]
     ) -> tuple[dict[str, float], list[tuple[float, float]]]:
         """Add up gradients over the passes and processes of a step; sums by term, (probability, ids) by source."""
-        terms, n_sources = list(self._objective.weights), len(self._material.sources)
-        scales = {term: weight / max(1, counts[term]) for term, weight in self._objective.weights.items()}
+        terms, n_sources = list(self.objective.weights), len(self._material.sources)
+        scales = {term: weight / max(1, counts[term]) for term, weight in self.objective.weights.items()}
         sums = torch.zeros(len(terms), dtype=torch.float64)
         seen = torch.zeros(n_sources, 2, dtype=torch.float64)
         mine = self._processes.share(items)
         most = self._settings.micro_rows or len(items)
         for start in range(0, len(mine), most):
             with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._dtype == "bf16"):
-                measured = self._objective.measure(self._model, self._heads, mine[start : start + most])
+                measured = self.objective.measure(self._model, self._heads, mine[start : start + most])
             weighted = [scales[term] * part for term, part in measured.sums.items()]
             torch.autograd.backward(torch.stack(weighted).sum())
             sums += torch.stack([measured.sums[term].detach().double().cpu() for term in terms])

@@ -174,25 +174,34 @@ class Objective:
         return [word for stretch in stretches for word in self._reader.words_of(stretch)]
 
     def _adjustment(self) -> losses.Added:
-        """Strength * log of the training share of each branch of the label trie, one row a node; row 0 adds nothing."""
-        trie = self._reader.labels
-        used = torch.unique(torch.cat(trie.columns))
-        table = torch.zeros(1 + len(trie.columns), len(self._reader.vocabulary))
-        for node, (columns, weights) in enumerate(zip(trie.columns, trie.weights, strict=True), start=1):
-            table[node, columns] = self._settings.label_adjustment * (weights / weights.sum()).log().float()
-        return losses.Added(self._reader.vocabulary[used], table[:, used], torch.zeros(0, dtype=torch.int64))
+        """What is added at a node of the label trie (kinds 1, 2, ...), and at the decision behind a label (the last).
+
+        Strength * log of the training share of each branch.
+        """
+        reader, strength = self._reader, self._settings.label_adjustment
+        trie, after = reader.labels, reader.after_label
+        kinds = [(reader.vocabulary[columns], weights / weights.sum())
+                 for columns, weights in zip(trie.columns, trie.weights, strict=True)]  # fmt: skip
+        kinds.append((torch.tensor([after.more, after.stop]), torch.tensor([after.share, 1 - after.share])))
+        ids = torch.unique(torch.cat([tokens for tokens, _ in kinds]))
+        table = torch.zeros(1 + len(kinds), len(ids))
+        for kind, (tokens, shares) in enumerate(kinds, start=1):
+            table[kind, torch.searchsorted(ids, tokens)] = strength * shares.log().float()
+        return losses.Added(ids, table, torch.zeros(0, dtype=torch.int64))
 
     def _added_to(self, rows: Sequence[EncodedRow], batch: Batch) -> losses.Added | None:
         if self._added is None:
             return None
         kinds = []
         for row in rows:
-            nodes = {
-                stretch.start + depth: place.node + 1
-                for stretch in row.stretches if stretch.kind == "label"
-                for depth, place in enumerate(self._reader.labels.spelling(stretch.text).places)  # type: ignore[union-attr]
-            }  # fmt: skip
-            kinds += [nodes.get(place, 0) for place in learnt_places(row)]
+            at: dict[int, int] = {}
+            for stretch in row.stretches:
+                if stretch.kind == "label":
+                    spelling = self._reader.labels.spelling(stretch.text)
+                    assert spelling is not None
+                    at |= {stretch.start + depth: place.node + 1 for depth, place in enumerate(spelling.places)}
+                    at[stretch.start + len(stretch.ids) + self._reader.after_label.offset] = len(self._added.table) - 1
+            kinds += [at.get(place, 0) for place in learnt_places(row)]
         return self._added._replace(which=torch.tensor(kinds, device=batch.ids.device))
 
     def _calibrate(self, codec: Codec, sources: Sequence[Source]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

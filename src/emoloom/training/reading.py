@@ -14,8 +14,9 @@ from torch.nn import functional
 from emoloom.affect.lexicon import Lexicon
 from emoloom.affect.weak_vad import label_table
 from emoloom.affect.words import plain
-from emoloom.contract.prompt import LABELS, Piece
+from emoloom.contract.prompt import LABELS, Piece, render_target
 from emoloom.models.codec import Codec
+from emoloom.records import Target, Vad
 from emoloom.training.encoding import Stretch
 from emoloom.training.mixture import Source
 from emoloom.training.tries import Spelling, Trie, Word
@@ -31,6 +32,19 @@ class Written(NamedTuple):
     offset: int
     """Ids of the rationale before it."""
     spelling: Spelling
+
+
+class AfterLabel(NamedTuple):
+    """The decision behind a label: another one, or the numbers."""
+
+    offset: int
+    """Ids after the label that both ways share."""
+    more: int
+    """The id that leads to another label."""
+    stop: int
+    """The id that ends the labels."""
+    share: float
+    """Share of the decisions that are for another label, in training."""
 
 
 class Reader:
@@ -49,6 +63,8 @@ class Reader:
         self._digits = [codec.encode_piece(Piece("number", character))[0] for character in "0123456789"]
         spelt = _label_words(codec, sources), _cue_words(codec, sources, lexicon)
         tokens = {token for words in spelt for word in words.values() for token in word.ids}
+        self.after_label = _after_label(codec, sources)
+        tokens |= {self.after_label.more, self.after_label.stop}
         self.vocabulary = torch.tensor(sorted(tokens | set(self._digits)))
         """Ids whose logits are needed, [columns]."""
         column_of = {int(token): column for column, token in enumerate(self.vocabulary)}
@@ -119,6 +135,21 @@ def _label_words(codec: Codec, sources: Sequence[Source]) -> dict[str, Word]:
         label: Word(tuple(codec.encode_piece(Piece("label", label))), tuple(one_hot[k]), weights[label])
         for k, label in enumerate(LABELS)
     }
+
+
+def _after_label(codec: Codec, sources: Sequence[Source]) -> AfterLabel:
+    """The two frames that may follow a label, from the contract's renderer, and how often each does."""
+    sample = render_target(Target(labels=LABELS[:2], vad=Vad(v=0.5, a=0.5, d=0.5)))
+    labels = [place for place, piece in enumerate(sample) if piece.kind == "label"]
+    more, stop = (codec.encode_piece(sample[place + 1]) for place in labels)
+    offset = next(place for place, pair in enumerate(zip(more, stop, strict=False)) if len(set(pair)) == 2)
+    n_labels = sum(
+        source.share * len(row.target.labels) / len(source.rows)
+        for source in sources for row in source.rows if row.labels_known
+    )  # fmt: skip
+    n_rows = sum(source.share * row.labels_known / len(source.rows) for source in sources for row in source.rows)
+    share = max(_LEAST_WEIGHT, 1 - n_rows / n_labels) if n_labels else 0.5
+    return AfterLabel(offset, more[offset], stop[offset], share)
 
 
 def _cue_words(codec: Codec, sources: Sequence[Source], lexicon: Lexicon) -> dict[tuple[bool, str], Word]:
