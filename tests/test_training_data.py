@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from emoloom.models.codec import Codec
 from emoloom.records import Target, TrainingRow, Vad
-from emoloom.training.batches import collate, steps_of_window
+from emoloom.training.batches import collate, passes, steps_of_window
 from emoloom.training.encoding import PAIRS, EncodedRow, Item, encode_row, rows_of
 from emoloom.training.mixture import Mixture
 
@@ -115,3 +115,16 @@ def test_gradient_of_the_split_batch_is_that_of_the_whole(tmp_path: Path) -> Non
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))  # type: ignore[union-attr]
     assert torch.allclose(gradients[0], gradients[2], rtol=1e-4, atol=1e-6)
     assert torch.allclose(gradients[1], gradients[2], rtol=1e-4, atol=1e-6)
+
+
+@given(
+    lengths=st.lists(st.integers(3, 60), min_size=1, max_size=20), most=st.integers(1, 9), tokens=st.integers(64, 300)
+)
+@settings(max_examples=60, deadline=None)
+def test_passes_hold_every_item_once_and_stay_within_their_limits(lengths: list[int], most: int, tokens: int) -> None:
+    items = [Item((EncodedRow([index] * length, 2),)) for index, length in enumerate(lengths)]
+    found = passes(items, most, tokens)
+    assert [item for part in found for item in part] == items
+    for part in found:
+        assert len(part) <= most
+        assert len(part) == 1 or len(part) * max(len(row.ids) for row in rows_of(part)) <= tokens

@@ -92,6 +92,8 @@ class TrainingSettings(Section):
     """Items (rows, or mirrored pairs) per optimiser step, over all processes."""
     micro_rows: int = Field(0, ge=0, le=4096)
     """Most items in one forward pass: a step adds up the gradients of several. 0 means all items of the step."""
+    pass_tokens: int = Field(4096, ge=64, le=1_000_000)
+    """Most tokens in one forward pass, padding counted: a step with a very long row takes several."""
     gradient_checkpointing: bool = False
     """Compute each layer again in the backward pass instead of keeping it: less memory, about a third more time."""
     method: Literal["full", "lora"] = "full"

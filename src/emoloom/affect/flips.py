@@ -18,7 +18,7 @@ from emoloom.affect.mirroring import traps
 from emoloom.affect.mirroring.rewrites import Mirror, attempt
 from emoloom.affect.weak_vad import WeakVad, vad_of_labels
 from emoloom.affect.words import plain
-from emoloom.contract.prompt import LABELS, MAX_CUES
+from emoloom.contract.prompt import LABELS, MAX_CUES, decimals
 from emoloom.errors import InputError
 from emoloom.records import Example, Target, TrainingPair, TrainingRow, Vad
 
@@ -103,7 +103,7 @@ def flip(row: TrainingRow, weak: WeakVad, lexicon: Lexicon) -> Outcome:
     v, a, d = row.target.vad.as_tuple()
     target = Target(
         labels=labels,
-        vad=Vad(v=round(1.0 - v, 2), a=a, d=d),
+        vad=Vad(v=round(1.0 - v, decimals()), a=a, d=d),
         rationale=" ".join(cue_words(chosen.text, lexicon, MAX_CUES)),
     )
     second = TrainingRow(id=f"{row.id}~mirror", corpus=row.corpus, text=chosen.text, target=target)

@@ -36,12 +36,16 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
     """
     from emoloom.models.codec import load_codec
     from emoloom.training import estimate
-    from emoloom.training.encoding import encode_row
+    from emoloom.training.batches import passes
+    from emoloom.training.encoding import Item, encode_row, n_tokens, rows_of
 
     settings, codec = config.training, load_codec(candidate)
-    longest = sorted(rows, key=lambda row: len(row.text))[-(settings.micro_rows or settings.batch_rows) :]
+    longest = sorted(rows, key=lambda row: len(row.text))[-settings.batch_rows :]
+    items = sorted((Item((encode_row(codec, row),)) for row in longest), key=lambda item: n_tokens([item]))
+    parts = passes(items, settings.micro_rows or len(items), settings.pass_tokens)
+    largest = max((rows_of(part) for part in parts), key=lambda part: len(part) * max(len(row.ids) for row in part))
     try:
-        memory = estimate.estimate_memory(candidate, settings, [encode_row(codec, row) for row in longest], dtype)
+        memory = estimate.estimate_memory(candidate, settings, largest, dtype)
     except CandidateError:
         raise
     except Exception as error:  # an operation that cannot be traced without numbers

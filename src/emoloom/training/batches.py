@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from emoloom.training.encoding import EncodedRow, Item, n_tokens
+from emoloom.training.encoding import EncodedRow, Item, n_tokens, rows_of
 
 
 class Batch(NamedTuple):
@@ -44,6 +44,26 @@ def learnt_places(row: EncodedRow) -> list[int]:
     """Positions of the answer ids that are learnt."""
     unlearnt = row.unlearnt
     return [place for place in range(row.n_prompt, len(row.ids)) if place not in unlearnt]
+
+
+def passes(items: Sequence[Item], most_items: int, most_tokens: int) -> list[list[Item]]:
+    """Cut the items of a step into forward passes, in their order.
+
+    Args:
+        items: of one step.
+        most_items: in one pass.
+        most_tokens: rows times the longest row of a pass; a single item may have more.
+    """
+    found: list[list[Item]] = []
+    for item in items:
+        last = [*(found[-1] if found else []), item]
+        rows = rows_of(last)
+        fits = len(last) <= most_items and len(rows) * max(len(row.ids) for row in rows) <= most_tokens
+        if found and fits:
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found
 
 
 def _shared_beginning(rows: Sequence[EncodedRow]) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from emoloom.progress import Tick
 from emoloom.records import TrainingPair, TrainingRow
 from emoloom.training import checkpoint
 from emoloom.training.adapters import add_adapters, write_adapters
-from emoloom.training.batches import steps_of_window
+from emoloom.training.batches import passes, steps_of_window
 from emoloom.training.encoding import PAIRS, Item, encode_pair, encode_row, n_tokens
 from emoloom.training.forward import use_fast_forward
 from emoloom.training.heads import PREFIX, Heads
@@ -219,12 +219,11 @@ class Course:
         scales = {term: weight / max(1, counts[term]) for term, weight in self.objective.weights.items()}
         sums = torch.zeros(len(terms), dtype=torch.float64)
         seen = torch.zeros(n_sources, 2, dtype=torch.float64)
-        mine = self._processes.share(items)
         most = self._settings.micro_rows or len(items)
-        for start in range(0, len(mine), most):
+        for part in passes(self._processes.share(items), most, self._settings.pass_tokens):
             with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._dtype == "bf16"):
-                measured = self.objective.measure(self._model, self._heads, mine[start : start + most])
-            weighted = [scales[term] * part for term, part in measured.sums.items()]
+                measured = self.objective.measure(self._model, self._heads, part)
+            weighted = [scales[term] * total for term, total in measured.sums.items()]
             torch.autograd.backward(torch.stack(weighted).sum())
             sums += torch.stack([measured.sums[term].detach().double().cpu() for term in terms])
             for source, confidence in measured.confidence.items():
