@@ -70,7 +70,8 @@ HEDGES = CONTRAST | _words(
     lmao lmfao lul kek jk sarcasm sarcastic ironic ironically unironically irony xd wow ha why enough
     than when whenever after before unlike nothing nobody none nowhere without neither nor whether thanks thank
     congrats congratulations sorry sry rip welcome used once almost nearly lest lack supposedly somehow even least less
-    upvote upvotes upvoted downvote downvotes downvoted agreed relatable worthy mighty pompous odd dubious challenging
+    updoot upvote upvotes upvoted downvote downvotes downvoted agreed relatable worthy mighty pompous odd dubious
+    challenging
     """
 )
 """Contrast, conditions, reasons, wishes, laughter, and affective slang that lexica lack."""
