@@ -36,6 +36,21 @@ def test_the_builtin_corpus_keeps_its_written_vad() -> None:
     assert found.facts["leaks_removed"] == {"builtin": 0}
 
 
+def test_the_probe_is_evaluated_under_its_own_name_with_the_constants_of_the_builtin_corpus() -> None:
+    found = prepared(evaluate=("builtin", "builtin-probe"))
+    probe = found.evaluation["builtin-probe"]
+    assert len(probe) == 192
+    assert {(example.corpus, example.split, example.vad_kind) for example in probe} == {
+        ("builtin-probe", "probe", "written")
+    }
+    for phenomenon in ("sarcasm", "double_negation", "polysemy"):
+        assert sum(phenomenon in example.tags for example in probe) == 64
+    assert not {row.text for row in found.training} & {example.text for example in probe}
+    assert found.constants["builtin-probe"] == found.constants["builtin"]
+    assert found.majorities["builtin-probe"] == found.majorities["builtin"]
+    assert found.shares == {"builtin": 1.0}
+
+
 def test_cue_words_are_in_the_text_and_three_at_most() -> None:
     rows = prepared().training
     assert sum(bool(r.target.rationale) for r in rows) > 0.5 * len(rows)

@@ -17,7 +17,7 @@ from emoloom.models.candidates import Candidate, parse_name
 from emoloom.models.candidates import prepare as prepare_candidate
 from emoloom.models.codec import load_codec
 from emoloom.progress import bar, say
-from emoloom.records import Example, Leaderboard, TrainingRow
+from emoloom.records import Example, Leaderboard, TrainingPair, TrainingRow
 from emoloom.screening import cells
 from emoloom.screening.data import Data, facts_of
 from emoloom.screening.plan import parse_budget, read_plan, write_plan
@@ -75,7 +75,7 @@ def follow() -> None:
         if begun is not None:
             run, config = RunFolder(Path(begun["run"])), config_from_json(begun["config"], begun["run"])
             data = _read_data(run, config)
-            cells.follow(config, data.training, data.shares, processes)
+            cells.follow(config, data, processes)
 
 
 def decode(root: Path) -> Path:
@@ -219,9 +219,10 @@ def _data_stage(run: RunFolder, config: Config) -> Data:
     with bar("preparing data", "steps") as tick:
         prepared = prepare(config.data, config.run.seed, tick)
     facts = facts_of(prepared)
-    key = cells.data_key(facts, prepared.training, prepared.evaluation)
+    key = cells.data_key(facts, prepared.training, prepared.pairs, prepared.evaluation)
     if not store.stage_done(run.data, key):
         store.write_records(run.training_rows, prepared.training, kind="training rows")
+        store.write_records(run.training_pairs, prepared.pairs, kind="training pairs")
         for name, rows in prepared.evaluation.items():
             store.write_records(run.evaluation_rows(name), rows, kind="evaluation rows", corpus=name)
         store.write_json(run.facts, facts)
@@ -235,6 +236,7 @@ def _read_data(run: RunFolder, config: Config) -> Data:
     names = [parse_selection(entry)[0] for entry in config.data.evaluate]
     return Data(
         training=store.read_records(run.training_rows, TrainingRow),
+        pairs=store.read_records(run.training_pairs, TrainingPair),
         evaluation={name: store.read_records(run.evaluation_rows(name), Example) for name in names},
         facts=dict(store.read_json(run.facts)),
     )
@@ -278,8 +280,7 @@ def _plan_one(run: RunFolder, config: Config, data: Data, processes: Processes, 
     plan = read_plan(run.plan)
     known = plan.candidates.get(candidate.name)
     if known is None or known.identity != candidate.identity:
-        answered = [example for rows in data.evaluation.values() for example in rows]
-        planned, costs = cells.plan_candidate(candidate, config, data.training, data.shares, answered, processes)
+        planned, costs = cells.plan_candidate(candidate, config, data, processes)
         write_plan(run.plan, plan.model_copy(update={"candidates": {**plan.candidates, candidate.name: planned}}))
         _note_costs(run, candidate.name, {"estimate": costs})
 
@@ -287,9 +288,8 @@ def _plan_one(run: RunFolder, config: Config, data: Data, processes: Processes, 
 def _train_one(run: RunFolder, config: Config, data: Data, processes: Processes, candidate: Candidate) -> None:
     planned = read_plan(run.plan).candidates[candidate.name]
     facts = cells.train_cell(
-        run.training(candidate.name), candidate, planned, config, store.file_digest(run.training_rows), data.training,
-        data.shares, next(iter(data.evaluation.values())), processes,
-    )  # fmt: skip
+        run.training(candidate.name), candidate, planned, config, run.training_data_id(), data, processes
+    )
     _note_costs(run, candidate.name, {"training_seconds": facts["seconds"], "memory_bytes": facts["peak_bytes"]})
 
 

@@ -35,6 +35,12 @@ PAIRS_SOURCE = SOURCE._replace(
     evaluation_split="pairs",
     expected={("pairs", "pairs"): 136},
 )
+PROBE = SOURCE._replace(
+    name="builtin-probe",
+    title="Sarcasm, double negation and polysemy: the probe split of emoloom's built-in corpus",
+    evaluation_split="probe",
+    notes=(*SOURCE.notes, "its training split is that of builtin: constants and majorities are fitted on that"),
+)
 ROW_COLUMNS = ("labels", "v", "a", "d", "appraisal", "tags", "text")
 PAIR_COLUMNS = (
     "how", "labels1", "v1", "a1", "d1", "text1", "labels2", "v2", "a2", "d2", "text2",
@@ -68,6 +74,16 @@ def read_pairs(_data_dir: Path | None = None) -> Reading:
         for side in by_valence(first, second, PAIRS_SOURCE.name, first.group)
     ]
     return reading
+
+
+def read_probe(_data_dir: Path | None = None) -> Reading:
+    """The same files under the name of the corpus whose evaluation split is `probe`."""
+    reading = read()
+    splits = {
+        split: [example.model_copy(update={"corpus": PROBE.name}) for example in examples]
+        for split, examples in reading.splits.items()
+    }
+    return reading._replace(splits=splits)
 
 
 def _read_split(name: str, path: Path, split: str, reading: Reading) -> None:

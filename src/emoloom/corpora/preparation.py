@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from emoloom.affect.cues import cue_words
 from emoloom.affect.flips import flip_pairs
+from emoloom.affect.label_guess import LabelGuess, fit_label_guess
 from emoloom.affect.lexicon import Lexicon, load_lexicon
 from emoloom.affect.weak_vad import WeakVad, fit_weak_vad
 from emoloom.config import DataSettings
@@ -22,7 +23,7 @@ from emoloom.corpora.registry import corpus_source, read_corpus
 from emoloom.corpora.selection import leaks, parse_selection, sample_rows
 from emoloom.errors import InputError
 from emoloom.progress import Tick
-from emoloom.records import Example, Target, TrainingRow, Vad
+from emoloom.records import Example, Target, TrainingPair, TrainingRow, Vad
 
 BASELINE_ROWS = 20_000
 """Rows of a training split that constants and majorities are taken from."""
@@ -32,7 +33,9 @@ class Prepared(NamedTuple):
     """Everything that the later stages need of the corpora."""
 
     training: list[TrainingRow]
-    """Rows of source A, then of source B."""
+    """Rows of source A, then of source B, then of the source of human VAD."""
+    pairs: list[TrainingPair]
+    """Mirrored pairs to train on."""
     shares: dict[str, float]
     """Share of the draws of each training corpus."""
     evaluation: dict[str, list[Example]]
@@ -50,7 +53,7 @@ class Prepared(NamedTuple):
 def check_names(settings: DataSettings) -> None:
     """Raise InputError for a corpus that does not exist, before anything slow is begun."""
     evaluated = [parse_selection(entry)[0] for entry in settings.evaluate]
-    for name in (settings.source_a, settings.source_b, *evaluated):
+    for name in (settings.source_a, settings.source_b, settings.gold_vad, *evaluated):
         if name and not base_name(name).startswith(JSONL):
             corpus_source(base_name(name) if name in evaluated else name)
 
@@ -69,11 +72,14 @@ def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
     folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
     shares = _shares([name for name in (settings.source_a, settings.source_b) if name], settings.share_a)
     sources = list(shares)
+    if settings.gold_vad:
+        shares = {name: share * (1 - settings.gold_share) for name, share in shares.items()}
+        shares[settings.gold_vad] = settings.gold_share
     selections = [parse_selection(entry) for entry in settings.evaluate]
     if not selections or len({name for name, _ in selections}) != len(selections):
         raise InputError("data.evaluate must name one or more different corpora", where="data.evaluate")
     corpora: dict[str, CorpusData] = {}
-    names = list(dict.fromkeys([*sources, *(base_name(name) for name, _ in selections)]))
+    names = list(dict.fromkeys([*shares, *(base_name(name) for name, _ in selections)]))
     n_steps = len(names) + 2
     for step, name in enumerate(names):
         tick(step, n_steps, f"reading {name}")
@@ -88,10 +94,13 @@ def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
         for name, count in selections
     }
     _check_evaluation(evaluation)
-    training, left_out, removed = _training_rows(sources, self_labelled, evaluation, weak, lexicon)
+    if settings.gold_vad:
+        self_labelled[settings.gold_vad] = _with_gold(self_labelled[settings.gold_vad], settings.gold_fraction, seed)
+    guess = fit_label_guess(trained_on) if settings.gold_vad else None
+    training, left_out, removed = _training_rows(list(shares), self_labelled, evaluation, weak, lexicon, guess)
     facts = {
         "lexicon": lexicon.name, "lexicon_id": lexicon.identity, "weak_vad": settings.weak_vad,
-        "training_rows": {name: sum(row.corpus == name for row in training) for name in sources},
+        "training_rows": {name: sum(row.corpus == name for row in training) for name in shares},
         "evaluation_rows": {name: len(rows) for name, rows in evaluation.items()}, "left_out": left_out,
         "leaks_removed": removed,
     }  # fmt: skip
@@ -102,6 +111,7 @@ def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
     tick(n_steps, n_steps, "")
     return Prepared(
         training=training,
+        pairs=[],
         shares=shares,
         evaluation=evaluation,
         constants={name: _mean_vad(rows, evaluation[name]) for name, rows in own.items()},
@@ -170,16 +180,29 @@ def _contract_labels(example: Example) -> tuple[str, ...] | None:
     return same_name if len(same_name) == len(example.labels) else None
 
 
-def _training_row(example: Example, weak: WeakVad, lexicon: Lexicon) -> TrainingRow | str:
+def _with_gold(examples: Sequence[Example], fraction: float, seed: int) -> list[Example]:
+    """The examples with human VAD kept on a seeded share of them, and taken from the others."""
+    n_gold = round(fraction * len(examples))
+    kept = {example.id for example in (sample_rows(examples, n_gold, seed) if n_gold else ())}
+    bare = {"vad": None, "vad_kind": None}
+    return [example if example.id in kept else example.model_copy(update=bare) for example in examples]
+
+
+def _training_row(
+    example: Example, weak: WeakVad, lexicon: Lexicon, guessed: tuple[str, ...] | None
+) -> TrainingRow | str:
     """The row with its contract target, or the reason why there is none."""
     labels = _contract_labels(example)
-    if not labels:
+    shown = labels or guessed
+    if not shown:
         return "no label of the contract"
     filled = _with_vad(example, weak)
     if filled.vad is None:
         return "no VAD: the lexicon knows no word of it"
-    target = Target(labels=labels, vad=filled.vad, rationale=" ".join(cue_words(example.text, lexicon, MAX_CUES)))
-    return TrainingRow(id=example.id, corpus=example.corpus, text=example.text, target=target)
+    target = Target(labels=shown, vad=filled.vad, rationale=" ".join(cue_words(example.text, lexicon, MAX_CUES)))
+    return TrainingRow(
+        id=example.id, corpus=example.corpus, text=example.text, target=target, labels_known=bool(labels)
+    )
 
 
 def _training_rows(
@@ -188,8 +211,12 @@ def _training_rows(
     evaluation: dict[str, list[Example]],
     weak: WeakVad,
     lexicon: Lexicon,
+    guess: LabelGuess | None,
 ) -> tuple[list[TrainingRow], dict[str, int], dict[str, int]]:
-    """Rows, how many examples gave none and why, and how many repeated a text of each evaluated corpus."""
+    """Rows, how many examples gave none and why, and how many repeated a text of each evaluated corpus.
+
+    Where `guess` is given, examples without labels get guessed ones, which are shown to a model and not learnt.
+    """
     rows: list[TrainingRow] = []
     left_out: dict[str, int] = {}
     removed = dict.fromkeys(evaluation, 0)
@@ -198,8 +225,10 @@ def _training_rows(
         for corpus, evaluated in evaluation.items():
             kept, leaked = leaks(kept, evaluated)
             removed[corpus] += len(leaked)
+        without = [example for example in kept if guess is not None and not example.labels]
+        guessed = dict(zip((e.id for e in without), guess([e.text for e in without]) if guess else (), strict=True))
         for example in kept:
-            made = _training_row(example, weak, lexicon)
+            made = _training_row(example, weak, lexicon, guessed.get(example.id))
             if isinstance(made, TrainingRow):
                 rows.append(made)
             else:

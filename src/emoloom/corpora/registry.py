@@ -5,17 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from emoloom.corpora import builtin, cad_imdb, dailydialog, emobank, empatheticdialogues, goemotions, jsonl
+from emoloom.corpora import (
+    builtin,
+    cad_imdb,
+    dailydialog,
+    emobank,
+    empatheticdialogues,
+    enisear,
+    goemotions,
+    isear,
+    jsonl,
+)  # fmt: skip
 from emoloom.corpora.cleaning import TRAIN, assemble
 from emoloom.corpora.manifest import CorpusData, Reading, Source
 from emoloom.errors import InputError, nearest
 
-_READERS: dict[str, tuple[Source, Callable[[Path], Reading]]] = {
-    module.SOURCE.name: (module.SOURCE, module.read)
-    for module in (builtin, goemotions, empatheticdialogues, dailydialog, emobank, cad_imdb)
-} | {builtin.PAIRS_SOURCE.name: (builtin.PAIRS_SOURCE, builtin.read_pairs)}
-_WITHOUT_FILES = (builtin.SOURCE, builtin.PAIRS_SOURCE)
+_BUILTIN = (
+    (builtin.SOURCE, builtin.read), (builtin.PROBE, builtin.read_probe), (builtin.PAIRS_SOURCE, builtin.read_pairs),
+)  # fmt: skip
 """Corpora that come with the package."""
+_IN_FILES = tuple(
+    (module.SOURCE, module.read)
+    for module in (goemotions, empatheticdialogues, dailydialog, emobank, cad_imdb, isear, enisear)
+)
+_READERS: dict[str, tuple[Source, Callable[[Path], Reading]]] = {
+    source.name: (source, read) for source, read in (*_BUILTIN, *_IN_FILES)
+}
 
 
 def corpus_names() -> tuple[str, ...]:
@@ -37,7 +52,7 @@ def read_corpus(name: str, data_dir: Path | None, *, max_malformed: int | None =
 
     Args:
         name: one of `corpus_names()`, or `jsonl:PATH`.
-        data_dir: folder with one sub-folder a corpus; not needed for `builtin`, `builtin-pairs` and `jsonl:PATH`.
+        data_dir: folder with one sub-folder a corpus; not needed for what comes with the package and `jsonl:PATH`.
         max_malformed: malformed rows that are tolerated; None reports them and goes on.
 
     Raises:
@@ -50,7 +65,7 @@ def read_corpus(name: str, data_dir: Path | None, *, max_malformed: int | None =
         wanted = list(reading.splits) or [source.evaluation_split]
     else:
         source, read = _reader(name)
-        if data_dir is None and source not in _WITHOUT_FILES:
+        if data_dir is None and (source, read) not in _BUILTIN:
             raise InputError(
                 f"corpus '{name}' needs the folder with the corpus files",
                 next_step=f"set data.data_dir; {source.where_to_get}",

@@ -16,6 +16,7 @@ from emoloom.reporting.board import (
     metrics_of,
     notes_of,
     number,
+    slices_of,
     system_views,
 )
 from emoloom.reporting.drift import drift_view
@@ -113,6 +114,7 @@ def _corpus_view(
         columns=columns,
         rows=board,
         notes=(*notes_of(board), *fragile_note(predictions, noise)),
+        slices=slices_of(columns, board),
         label_systems=label_systems,
         label_rows=labels,
         failures=failure_rows(predictions, metrics, systems),

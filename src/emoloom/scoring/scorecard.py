@@ -285,6 +285,7 @@ def _vad_blocks(rows: Sequence[Example], predictions: Sequence[Prediction], cons
         total = int(has_kind.sum())
         blocks.append(_vad_block(gold, counted, has_kind, constant, kind, "all", total))
         blocks.append(_vad_block(gold, said, recovered, constant, kind, "parsed", total))
+        blocks.append(_side_block(gold[:, 0], said[:, 0], has_kind, strict, kind))
     return blocks
 
 
@@ -311,6 +312,25 @@ def _flip_block(columns: Floats, denominator: str, total: int) -> Block:
 
     note = f"{n} mirrored pairs" if n else "undefined: no pair has two parsed answers"
     return Block(columns, values, n, total, dict.fromkeys((f"{name}@{denominator}" for name in FLIP_METRICS), note))
+
+
+def _side_block(gold: Floats, said: Floats, has_kind: Bools, strict: Bools, kind: VadKind) -> Block:
+    """On which side of the mid-point the valence lies: what is left to ask of a phenomenon that turns it round.
+
+    Args:
+        gold: reference valence, [rows]; a row that lies at the mid-point has no side and does not enter.
+        said: answered valence, [rows].
+        has_kind: rows with a reference of this kind.
+        strict: rows whose answer is strictly parsed; any other answer is a miss.
+        kind: of the reference.
+    """
+    has_side = has_kind & (gold != 0.5)
+    hit = has_side & strict & ((said - 0.5) * (gold - 0.5) > 0)
+    name, n = f"{kind}:valence_side@all", int(has_side.sum())
+    without = int(has_kind.sum()) - n
+    note = f"reference valences of exactly 0.5, which have no side: {without}" if without else ""
+    columns = np.stack([hit, has_side], axis=1).astype(np.float64)
+    return Block(columns, lambda sums: {name: ratio(sums)}, n, n, {name: note if n else f"undefined: {note}"})
 
 
 def _vad_block(
