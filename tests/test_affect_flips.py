@@ -22,8 +22,8 @@ from emoloom.affect.lexicon import load_lexicon
 from emoloom.affect.weak_vad import WeakVad, fit_weak_vad, label_table
 from emoloom.contract.parser import unfaithful_cues
 from emoloom.contract.prompt import LABELS, MAX_CUES, check_labels
-from emoloom.corpora.preparation import contract_rows
 from emoloom.corpora.registry import read_corpus
+from emoloom.corpora.targets import contract_rows
 from emoloom.errors import InputError
 from scoring_builders import training, vad
 

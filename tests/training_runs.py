@@ -58,7 +58,8 @@ def tiny_run(folder: Path, tick: Tick = no_tick, budget: int = BUDGET, **setting
     torch.set_num_threads(1)
     return train(
         tiny_llama(layers=2), tiny_codec(folder.parent), material_with_all_terms(),
-        SETTINGS.model_copy(update={**ALL_TERMS, **settings}), budget_tokens=budget, seed=0, folder=folder, dtype="fp32", tick=tick,
+        SETTINGS.model_copy(update={**ALL_TERMS, **settings}), budget_tokens=budget, seed=0,
+        folder=folder, dtype="fp32", tick=tick,
     )  # fmt: skip
 
 

@@ -217,7 +217,7 @@ def _data_stage(run: RunFolder, config: Config) -> Data:
     from emoloom.corpora.preparation import prepare
 
     with bar("preparing data", "steps") as tick:
-        prepared = prepare(config.data, config.run.seed, tick)
+        prepared = prepare(config.data, config.run.seed, tick, Path(config.candidates.cache_dir).expanduser())
     facts = facts_of(prepared)
     key = cells.data_key(facts, prepared.training, prepared.pairs, prepared.evaluation)
     if not store.stage_done(run.data, key):

@@ -20,7 +20,7 @@ from emoloom.affect.weak_vad import WeakVad, vad_of_labels
 from emoloom.affect.words import plain
 from emoloom.contract.prompt import LABELS, MAX_CUES
 from emoloom.errors import InputError
-from emoloom.records import Example, Target, TrainingRow, Vad
+from emoloom.records import Example, Target, TrainingPair, TrainingRow, Vad
 
 _BOTH_WAYS = (
     ("joy", "sadness"), ("love", "anger"), ("admiration", "annoyance"), ("approval", "disapproval"),
@@ -54,19 +54,10 @@ _MOST_ASYMMETRY = {"antonym": 0.20, "intensity": 0.30, "negation": 0.30}
 """Most |v + v' - 1| of the weak valences without labels; weak VAD halves what is negated."""
 
 
-class FlipPair(NamedTuple):
-    """Two training rows, each the mirror of the other."""
-
-    first: TrainingRow
-    second: TrainingRow
-    how: str
-    """`antonym`, `negation`, `intensity`; also `situation` where written by hand."""
-
-
 class Outcome(NamedTuple):
     """What became of one row."""
 
-    pair: FlipPair | None
+    pair: TrainingPair | None
     refusal: str
     """Why there is no pair; empty where there is one."""
 
@@ -81,7 +72,7 @@ def mirrored_labels(labels: Sequence[str]) -> tuple[str, ...] | None:
     return tuple(label for label in LABELS if label in found)
 
 
-def flip_pairs(rows: Sequence[TrainingRow], weak: WeakVad, lexicon: Lexicon) -> list[FlipPair]:
+def flip_pairs(rows: Sequence[TrainingRow], weak: WeakVad, lexicon: Lexicon) -> list[TrainingPair]:
     """The pairs that can be made of rows, in their order, at most one a row. Depends on nothing but the arguments.
 
     Args:
@@ -116,7 +107,7 @@ def flip(row: TrainingRow, weak: WeakVad, lexicon: Lexicon) -> Outcome:
         rationale=" ".join(cue_words(chosen.text, lexicon, MAX_CUES)),
     )
     second = TrainingRow(id=f"{row.id}~mirror", corpus=row.corpus, text=chosen.text, target=target)
-    return Outcome(FlipPair(row, second, chosen.how), "")
+    return Outcome(TrainingPair(first=row, second=second, how=chosen.how), "")
 
 
 def _refusal(row: TrainingRow, made: Mirror, weak: WeakVad, lexicon: Lexicon) -> str:
@@ -156,7 +147,7 @@ def refusals(outcomes: Iterable[Outcome]) -> dict[str, int]:
     return dict(Counter(outcome.refusal for outcome in outcomes if outcome.refusal).most_common())
 
 
-def written_pairs(examples: Sequence[Example], lexicon: Lexicon) -> list[FlipPair]:
+def written_pairs(examples: Sequence[Example], lexicon: Lexicon) -> list[TrainingPair]:
     """The pairs that examples of one group form (builtin's `pairs` split); labels and VAD as written there.
 
     Raises:
@@ -170,7 +161,7 @@ def written_pairs(examples: Sequence[Example], lexicon: Lexicon) -> list[FlipPai
         if not name or len(pair) != 2 or any(not example.labels or example.vad is None for example in pair):
             raise InputError(f"group '{name}' is no mirrored pair: two texts with labels and VAD", where=pair[0].corpus)
         first, second = (_written_row(example, lexicon) for example in pair)
-        found.append(FlipPair(first, second, pair[0].tags[0] if pair[0].tags else "written"))
+        found.append(TrainingPair(first=first, second=second, how=pair[0].tags[0] if pair[0].tags else "written"))
     return found
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emoloom.affect.flips import FlipPair
 from emoloom.errors import InputError
-from emoloom.records import Example, TrainingRow
+from emoloom.records import Example, TrainingPair, TrainingRow
 
 PREFIX = "flips:"
 """`flips:NAME` is made from the evaluation split of the corpus NAME."""
@@ -46,7 +45,7 @@ def by_valence(first: Example, second: Example, corpus: str, group: str) -> tupl
     return unpleasant, pleasant
 
 
-def generated_rows(name: str, pairs: Sequence[FlipPair], split: str) -> list[Example]:
+def generated_rows(name: str, pairs: Sequence[TrainingPair], split: str) -> list[Example]:
     """Generated pairs as evaluation rows of the corpus `flips:NAME`, their VAD marked as weak.
 
     Raises:

@@ -7,13 +7,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from emoloom.affect.flips import FlipPair, flip, refusals
+from emoloom.affect.flips import flip, refusals
 from emoloom.affect.lexicon import BUILTIN, load_lexicon
 from emoloom.affect.weak_vad import fit_weak_vad
-from emoloom.corpora.preparation import contract_rows
 from emoloom.corpora.registry import read_corpus
+from emoloom.corpora.targets import contract_rows
 from emoloom.errors import InputError
-from emoloom.records import Target
+from emoloom.records import Target, TrainingPair
 
 
 def pairs_of_corpus(name: str, data_dir: str, n_shown: int, seed: int) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def pairs_of_corpus(name: str, data_dir: str, n_shown: int, seed: int) -> dict[s
     }
 
 
-def _shown(pair: FlipPair) -> dict[str, Any]:
+def _shown(pair: TrainingPair) -> dict[str, Any]:
     def side(text: str, target: Target) -> dict[str, Any]:
         return {"text": text, "labels": list(target.labels), "vad": list(target.vad.as_tuple())}
 

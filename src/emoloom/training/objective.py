@@ -176,7 +176,7 @@ class Objective:
     def _adjustment(self) -> losses.Added:
         """Strength * log of the training share of each branch of the label trie, one row a node; row 0 adds nothing."""
         trie = self._reader.labels
-        used = torch.cat(trie.columns).unique()
+        used = torch.unique(torch.cat(trie.columns))
         table = torch.zeros(1 + len(trie.columns), len(self._reader.vocabulary))
         for node, (columns, weights) in enumerate(zip(trie.columns, trie.weights, strict=True), start=1):
             table[node, columns] = self._settings.label_adjustment * (weights / weights.sum()).log().float()
