@@ -175,7 +175,7 @@ def _evaluated(
     """The evaluation rows of a selection; of `flips:NAME` the pairs that NAME's rows give."""
     rows: Sequence[Example] = self_labelled(examples)
     if name.startswith(FLIPS):
-        rows = generated_rows(name, flip_pairs(contract_rows(rows, weak, lexicon), weak, lexicon), examples[0].split)
+        rows = generated_rows(name, flip_pairs(contract_rows(rows, weak, lexicon), weak, lexicon))
     return [with_vad(example, weak) for example in (rows if count is None else sample_rows(rows, count, seed))]
 
 
