@@ -60,7 +60,7 @@ LIKING = _words("like dislike")
 BEFORE_LIKING = _words("i you we they u who do did would never")
 BARE_QUALITY = _words("good bad")
 """Adjectives that people also use as adverbs of degree (`I want it so bad`)."""
-COMMON = _words("like well right true just help support love care miss want believe understand respect trust")
+COMMON = _words("like well right true support care miss understand respect trust")
 """Words of the table that are so often something else that they may stand in a text unmirrored."""
 
 HEDGES = CONTRAST | _words(
