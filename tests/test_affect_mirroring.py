@@ -9,7 +9,7 @@ from emoloom.affect.mirroring.rewrites import MAX_CHARS, MAX_WORDS, attempt, mir
 from emoloom.affect.mirroring.sites import MOST_SITES
 from emoloom.contract.prompt import MAX_TEXT_CHARS
 
-KINDS = {"feeling", "quality", "predicate", "verb", "noun", "adverb", "degree"}
+KINDS = {"feeling", "quality", "predicate", "verb", "noun", "mass", "adverb", "degree"}
 
 
 def made(text: str, how: str) -> str | None:
@@ -132,6 +132,7 @@ def test_intensity(text: str, expected: str | None) -> None:
         ("A great song \U0001f602", "punctuation-or-symbols"),
         ("Great... just great", "punctuation-or-symbols"),
         ("A great song lol", "hedge-or-laughter"),
+        ("A great song LOOOL", "hedge-or-laughter"),
         ("A great song hahaha", "hedge-or-laughter"),
         ("The food is great but the place is awful", "hedge-or-laughter"),
         ("I love it because it is new", "hedge-or-laughter"),
@@ -191,8 +192,7 @@ def test_more_words_than_may_be_mirrored() -> None:
         ("bury", "buries", "buried", "burying"),
         ("impress", "impresses", "impressed", "impressing"),
         ("agree", "agrees", "agreed", "agreeing"),
-        ("win", "wins", "won", "winning"),
-        ("lose", "loses", "lost", "losing"),
+        ("forgive", "forgives", "forgave", "forgiving"),
     ],
 )
 def test_inflection(base: str, third: str, past: str, ing: str) -> None:

@@ -205,6 +205,11 @@ def test_a_corpus_without_a_pair_and_a_wrong_name_are_refused(tmp_path: Path) ->
     name = corpus(tmp_path / "rows.jsonl", [("The train leaves at noon", "neutral")])
     with pytest.raises(InputError, match="no mirrored pair can be made of its evaluation split; see why with"):
         prepared(evaluate=("builtin:40", f"flips:{name}"))
+    train = tmp_path / "train.jsonl"
+    row = {"text": "I love it here", "labels": ["love"], "taxonomy": "goemotions-28", "split": "train"}
+    train.write_text(json.dumps(row) + "\n", "utf-8")
+    with pytest.raises(InputError, match="no mirrored pair can be made of its evaluation split"):
+        prepared(evaluate=("builtin:40", f"flips:jsonl:{train}"))
     for wrong in ("flips:goemotion", "flips:flips:builtin"):
         with pytest.raises(InputError, match="unknown corpus"):
             check_names(DataSettings.model_validate({"evaluate": ("builtin", wrong)}))

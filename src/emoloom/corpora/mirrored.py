@@ -14,6 +14,7 @@ PREFIX = "flips:"
 """`flips:NAME` is made from the evaluation split of the corpus NAME."""
 MIRRORED = "mirrored"
 PLEASANT, UNPLEASANT = "pleasant", "unpleasant"
+_SPLIT = "pairs"
 
 
 def base_name(name: str) -> str:
@@ -45,7 +46,7 @@ def by_valence(first: Example, second: Example, corpus: str, group: str) -> tupl
     return unpleasant, pleasant
 
 
-def generated_rows(name: str, pairs: Sequence[TrainingPair], split: str) -> list[Example]:
+def generated_rows(name: str, pairs: Sequence[TrainingPair]) -> list[Example]:
     """Generated pairs as evaluation rows of the corpus `flips:NAME`, their VAD marked as weak.
 
     Raises:
@@ -59,11 +60,11 @@ def generated_rows(name: str, pairs: Sequence[TrainingPair], split: str) -> list
         )
     rows: list[Example] = []
     for pair in pairs:
-        first, second = (_row(row, name, split, pair.how) for row in (pair.first, pair.second))
+        first, second = (_row(row, name, pair.how) for row in (pair.first, pair.second))
         rows += by_valence(first, second, name, pair.first.id)
     return rows
 
 
-def _row(row: TrainingRow, corpus: str, split: str, how: str) -> Example:
+def _row(row: TrainingRow, corpus: str, how: str) -> Example:
     vad = row.target.vad
-    return Example(id=row.id, corpus=corpus, split=split, text=row.text, vad=vad, vad_kind="weak", tags=(how,))
+    return Example(id=row.id, corpus=corpus, split=_SPLIT, text=row.text, vad=vad, vad_kind="weak", tags=(how,))

@@ -88,10 +88,7 @@ def prepare(settings: DataSettings, seed: int, tick: Tick, cache: Path | None = 
     own = {name: self_labelled(corpora[name].train) for name in corpora}
     trained_on = [example for name in shares if name != settings.gold_vad for example in own[name]]
     weak = fit_weak_vad(lexicon, [example.text for example in trained_on], settings.weak_vad)
-    evaluation = {
-        name: _evaluated(name, count, corpora[base_name(name)].evaluation, weak, lexicon, seed)
-        for name, count in selections
-    }
+    evaluation = {name: _evaluated(name, count, corpora, weak, lexicon, seed) for name, count in selections}
     _check_evaluation(evaluation)
     guess = None
     if settings.gold_vad:
@@ -170,12 +167,12 @@ def _check_evaluation(evaluation: dict[str, list[Example]]) -> None:
 
 
 def _evaluated(
-    name: str, count: int | None, examples: Sequence[Example], weak: WeakVad, lexicon: Lexicon, seed: int
+    name: str, count: int | None, corpora: dict[str, CorpusData], weak: WeakVad, lexicon: Lexicon, seed: int
 ) -> list[Example]:
     """The evaluation rows of a selection; of `flips:NAME` the pairs that NAME's rows give."""
-    rows: Sequence[Example] = self_labelled(examples)
+    rows: Sequence[Example] = self_labelled(corpora[base_name(name)].evaluation)
     if name.startswith(FLIPS):
-        rows = generated_rows(name, flip_pairs(contract_rows(rows, weak, lexicon), weak, lexicon), examples[0].split)
+        rows = generated_rows(name, flip_pairs(contract_rows(rows, weak, lexicon), weak, lexicon))
     return [with_vad(example, weak) for example in (rows if count is None else sample_rows(rows, count, seed))]
 
 

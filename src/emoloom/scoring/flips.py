@@ -20,22 +20,20 @@ _WORST = (1.0, 0.0, 0.0)
 def pairs_of(rows: Sequence[Example]) -> NDArray[np.int64]:
     """Positions of the (pleasant, unpleasant) row of every mirrored pair, [pairs, 2]; none where no row is of one.
 
+    A pair of which only one row is there is left out: studies take leading rows, which may end between the two.
+
     Raises:
-        InputError: a group with mirrored rows is no pair of one pleasant and one unpleasant row.
+        InputError: a pair has two rows of one side.
     """
-    sides: dict[str, dict[str, list[int]]] = {}
+    sides: dict[str, dict[str, int]] = {}
     for place, row in enumerate(rows):
         if MIRRORED in row.tags:
-            side = PLEASANT if PLEASANT in row.tags else UNPLEASANT
-            sides.setdefault(row.group, {PLEASANT: [], UNPLEASANT: []})[side].append(place)
-    for group, found in sides.items():
-        if [len(places) for places in found.values()] != [1, 1]:
-            raise InputError(
-                f"group '{group}' is no mirrored pair of a {PLEASANT} and an {UNPLEASANT} row", where=rows[0].corpus
-            )
-    return np.array([[found[PLEASANT][0], found[UNPLEASANT][0]] for found in sides.values()], dtype=np.int64).reshape(
-        -1, 2
-    )
+            side, pair = (PLEASANT if PLEASANT in row.tags else UNPLEASANT), sides.setdefault(row.group, {})
+            if side in pair:
+                raise InputError(f"the mirrored pair '{row.group}' has two {side} rows", where=row.corpus)
+            pair[side] = place
+    places = [[pair[PLEASANT], pair[UNPLEASANT]] for pair in sides.values() if len(pair) == 2]
+    return np.array(places, dtype=np.int64).reshape(-1, 2)
 
 
 def flip_sums(pairs: NDArray[np.int64], valence: Floats, answered: Bools, *, failed_counts: bool) -> Floats:

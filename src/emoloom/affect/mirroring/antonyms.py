@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-Kind = Literal["feeling", "quality", "predicate", "verb", "noun", "adverb", "degree"]
-Form = Literal["base", "third", "past", "ing", "plural"]
+Kind = Literal["feeling", "quality", "predicate", "verb", "noun", "mass", "adverb", "degree"]
 PAST, THIRD, BASE, ING, PLURAL = "past", "third", "base", "ing", "plural"
-_IRREGULAR_PAST = {"win": "won", "lose": "lost", "feel": "felt", "understand": "understood", "forgive": "forgave"}
-_NO_OTHER_NUMBER = re.compile(r".*(ness|ity|ism|ship|age|ure|ance|ence|our|ief|tred|ice|ight|ery|ery)")
-"""Nouns of qualities, which have no plural."""
-_DOUBLING = frozenset(("win",))
+_FORMS = {"verb": (BASE, THIRD, PAST, ING), "noun": (BASE, PLURAL)}
+_IRREGULAR_PAST = {"understand": "understood", "forgive": "forgave"}
 
 
 class Antonym(NamedTuple):
@@ -26,7 +22,8 @@ class Antonym(NamedTuple):
     opposite: str
     """The same form of its opposite; empty where only `not` says it."""
     kind: Kind
-    """`feeling` and `quality` are adjectives; `predicate` one that has another meaning unless it follows `is`."""
+    """`feeling` and `quality` are adjectives; `predicate` one that has another meaning unless it follows `is`; a `mass`
+    noun has no plural here."""
     base: str
     form: str
     """Which form of `base` the word is: base, third (loves), past, ing, plural."""
@@ -36,7 +33,7 @@ class Antonym(NamedTuple):
 
 @cache
 def antonyms() -> Mapping[str, tuple[Antonym, ...]]:
-    """Every known form to its antonyms, one for each kind that it may be (`love` is a verb and a noun)."""
+    """Every known form to its antonyms, one for each kind that it may be (`respect` is a verb and a noun)."""
     text = resources.files("emoloom.affect").joinpath("builtin/antonyms.tsv").read_text(encoding="utf-8")
     found: dict[str, list[Antonym]] = {}
     for line in text.splitlines()[1:]:
@@ -53,12 +50,7 @@ def antonyms() -> Mapping[str, tuple[Antonym, ...]]:
 
 
 def _forms(word: str, opposite: str, kind: str, negatable: bool) -> Iterator[Antonym]:
-    forms: tuple[str, ...] = (BASE,)
-    if kind == "verb":
-        forms = (BASE, THIRD, PAST, ING)
-    elif kind == "noun" and not any(_NO_OTHER_NUMBER.fullmatch(noun) for noun in (word, opposite)):
-        forms = (BASE, PLURAL)
-    for form in forms:
+    for form in _FORMS.get(kind, (BASE,)):
         yield Antonym(
             word=inflect(word, form),
             opposite=inflect(opposite, form) if opposite else "",
@@ -79,8 +71,7 @@ def inflect(base: str, form: str) -> str:
             return base[:-1] + "ies"
         return base + ("es" if base.endswith(("s", "x", "z", "ch", "sh")) else "s")
     if form == ING:
-        stem = base[:-1] if base.endswith("e") and not base.endswith("ee") else base
-        return (stem + base[-1] if base in _DOUBLING else stem) + "ing"
+        return (base[:-1] if base.endswith("e") and not base.endswith("ee") else base) + "ing"
     if base in _IRREGULAR_PAST:
         return _IRREGULAR_PAST[base]
     if after_consonant:

@@ -22,7 +22,7 @@ MIN_WORDS, MAX_WORDS, MAX_CHARS = 2, 24, 200
 _FORBIDDEN = re.compile(r"[?\"\u201c\u201d\u201e*_~^#@=<>{}|\\/&%$;:()\u2026]|\.\.|https?|www\.|(?:^|\s)['\u2018]")
 _SYMBOLS = frozenset(("So", "Sk", "Cs", "Cf"))
 """Unicode categories of emoji, their modifiers, lone surrogates and invisible joiners."""
-_LAUGHTER = re.compile(r"h[aeiu]h|\b[lr]+o+f*l+\b", re.IGNORECASE)
+_LAUGHTER = re.compile(r"h[aeiu]h|\bl+o+l+\b|\brofl", re.IGNORECASE)
 _MOST_CAPITALS = 2
 _SHORTEST_COMPARED = 7
 """Letters of a word that `more` may stand before; shorter ones have a form of their own (`uglier`)."""

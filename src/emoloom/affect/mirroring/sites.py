@@ -90,7 +90,7 @@ def _is_meant(text: str, tokens: Sequence[Token], place: int, antonym: Antonym) 
             return linked and following not in traps.NOT_AFTER_PREDICATE
         case "feeling":
             return linked or not before
-        case "noun":
+        case "noun" | "mass":
             return bool(before) and not linked and before not in traps.SUBJECTS | traps.AUXILIARIES
         case "quality" if token.word in traps.BARE_QUALITY and place and tokens[place - 1].word == "so":
             return linked or not before  # `I want it so bad`

@@ -60,7 +60,7 @@ LIKING = _words("like dislike")
 BEFORE_LIKING = _words("i you we they u who do did would never")
 BARE_QUALITY = _words("good bad")
 """Adjectives that people also use as adverbs of degree (`I want it so bad`)."""
-COMMON = _words("like well right true just help support love care miss want believe understand respect trust")
+COMMON = _words("like well right true support care miss understand respect trust")
 """Words of the table that are so often something else that they may stand in a text unmirrored."""
 
 HEDGES = CONTRAST | _words(
@@ -70,7 +70,8 @@ HEDGES = CONTRAST | _words(
     lmao lmfao lul kek jk sarcasm sarcastic ironic ironically unironically irony xd wow ha why enough
     than when whenever after before unlike nothing nobody none nowhere without neither nor whether thanks thank
     congrats congratulations sorry sry rip welcome used once almost nearly lest lack supposedly somehow even least less
-    upvote upvotes upvoted downvote downvotes downvoted agreed relatable worthy mighty pompous odd dubious challenging
+    updoot upvote upvotes upvoted downvote downvotes downvoted agreed relatable worthy mighty pompous odd dubious
+    challenging
     """
 )
 """Contrast, conditions, reasons, wishes, laughter, and affective slang that lexica lack."""
