@@ -54,6 +54,10 @@ class DataSettings(Section):
     """Corpus of the appraisal classifier whose soft targets L_app learns; empty for none."""
     evaluate: tuple[str, ...] = ("builtin:128",)
     """Corpora to score, each `name` or `name:rows` (a seeded sample of its evaluation split)."""
+    sample_seed: int = Field(-1, ge=-1)
+    """Seed of `name:rows` samples; -1 takes run.seed. Runs of several seeds are compared on the same rows."""
+    shuffled_b: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of B's training rows whose labels change places: a stress test, never for a model that is used."""
     max_malformed: int = Field(0, ge=0)
     """Malformed rows that a corpus may have before a run refuses it."""
     lexicon: str = "builtin"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +74,7 @@ def prepare(settings: DataSettings, seed: int, tick: Tick, cache: Path | None = 
         InputError: a corpus is missing, damaged, or cannot be expressed in the contract's labels.
     """
     folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
+    seed = seed if settings.sample_seed < 0 else settings.sample_seed
     shares = _shares(settings)
     selections = [parse_selection(entry) for entry in settings.evaluate]
     if not selections or len({name for name, _ in selections}) != len(selections):
@@ -90,11 +92,9 @@ def prepare(settings: DataSettings, seed: int, tick: Tick, cache: Path | None = 
     weak = fit_weak_vad(lexicon, [example.text for example in trained_on], settings.weak_vad)
     evaluation = {name: _evaluated(name, count, corpora, weak, lexicon, seed) for name, count in selections}
     _check_evaluation(evaluation)
-    guess = None
-    if settings.gold_vad:
-        own[settings.gold_vad] = _with_gold(own[settings.gold_vad], settings.gold_fraction, seed)
-        guess = fit_label_guess(trained_on)
-    training, left_out, removed = _training_rows(list(shares), own, evaluation, weak, lexicon, guess)
+    guess = fit_label_guess(trained_on) if settings.gold_vad else None
+    sources = {name: _as_asked(name, own[name], settings, seed) for name in shares}
+    training, left_out, removed = _training_rows(sources, evaluation, weak, lexicon, guess)
     pairs = _training_pairs(training, evaluation, weak, lexicon) if settings.flip_share else []
     classifier = _appraisal_classifier(settings, folder, cache)
     facts = {
@@ -189,17 +189,23 @@ def _shares(settings: DataSettings) -> dict[str, float]:
     return shares
 
 
-def _with_gold(examples: Sequence[Example], fraction: float, seed: int) -> list[Example]:
-    """The examples with human VAD kept on a seeded share of them, and taken from the others."""
-    n_gold = round(fraction * len(examples))
-    kept = {example.id for example in (sample_rows(examples, n_gold, seed) if n_gold else ())}
-    bare = {"vad": None, "vad_kind": None}
-    return [example if example.id in kept else example.model_copy(update=bare) for example in examples]
+def _as_asked(name: str, examples: list[Example], settings: DataSettings, seed: int) -> list[Example]:
+    """A source's training examples as an experiment wants them: human VAD on a share, or labels out of place."""
+    if name == settings.gold_vad:
+        n_gold = round(settings.gold_fraction * len(examples))
+        kept = {example.id for example in (sample_rows(examples, n_gold, seed) if n_gold else ())}
+        bare = {"vad": None, "vad_kind": None}
+        return [example if example.id in kept else example.model_copy(update=bare) for example in examples]
+    n_shuffled = round(settings.shuffled_b * len(examples)) if name == settings.source_b else 0
+    if not n_shuffled:
+        return examples
+    chosen = sorted(sample_rows(examples, n_shuffled, seed), key=lambda e: hashlib.sha256(e.id.encode()).digest())
+    labels = {example.id: other.labels for example, other in zip(chosen, [*chosen[1:], chosen[0]], strict=True)}
+    return [example.model_copy(update={"labels": labels.get(example.id, example.labels)}) for example in examples]
 
 
 def _training_rows(
-    sources: Sequence[str],
-    examples: dict[str, list[Example]],
+    sources: dict[str, list[Example]],
     evaluation: dict[str, list[Example]],
     weak: WeakVad,
     lexicon: Lexicon,
@@ -212,8 +218,8 @@ def _training_rows(
     rows: list[TrainingRow] = []
     left_out: dict[str, int] = {}
     removed = dict.fromkeys(evaluation, 0)
-    for name in dict.fromkeys(sources):
-        kept: Sequence[Example] = examples[name]
+    for name, examples in sources.items():
+        kept: Sequence[Example] = examples
         for corpus, evaluated in evaluation.items():
             kept, leaked = leaks(kept, evaluated)
             removed[corpus] += len(leaked)

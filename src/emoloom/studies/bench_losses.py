@@ -13,13 +13,14 @@ from emoloom.config import Config
 from emoloom.corpora.preparation import prepare as prepare_data
 from emoloom.decoding.protocol import environment
 from emoloom.models.candidates import prepare
-from emoloom.models.codec import load_codec
+from emoloom.models.codec import Codec, load_codec
 from emoloom.models.loading import load_base
 from emoloom.progress import Say
 from emoloom.screening.cells import training_dtype, use_threads
 from emoloom.training.encoding import Item, encode_pair, encode_row, rows_of
 from emoloom.training.encoding import n_tokens as tokens_of
 from emoloom.training.loop import Course, Material, sources_of
+from emoloom.training.mixture import Source
 from emoloom.training.objective import AFFECTIVE, Objective
 
 PAIR_SHARE = 0.1
@@ -42,22 +43,11 @@ def bench_losses(name: str, config: Config, *, n_rows: int, repeats: int, say: S
         `full_vs_lm`: median over rounds of the time of all terms over that of L_lm alone; `alone_vs_lm`: the same of
         L_lm and one term; medians of seconds a step; settings.
     """
-    threads = use_threads(config)
-    dtype = training_dtype(config)
+    threads, dtype = use_threads(config), training_dtype(config)
     candidate = prepare(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)
-    settings = config.data.model_copy(
-        update={"flip_share": PAIR_SHARE, "appraisal": config.data.appraisal or "builtin"}
-    )
-    data = prepare_data(settings, config.run.seed, lambda *_: None)
-    codec, generator = load_codec(candidate), random.Random(config.run.seed)
-    rows = generator.sample(data.training, min(n_rows, len(data.training)))
-    n_pairs = max(1, round(PAIR_SHARE * len(rows)))
-    pairs = generator.sample(data.pairs, min(n_pairs, len(data.pairs)))
-    items = [Item((encode_row(codec, row),)) for row in rows] + [encode_pair(codec, pair) for pair in pairs]
-    items.sort(key=lambda item: tokens_of([item]))
-    size = config.training.batch_rows
-    batches = [items[start : start + size] for start in range(0, len(items), size)]
-    lexicon, sources = load_lexicon(config.data.lexicon), sources_of(data.training, data.shares)
+    codec = load_codec(candidate)
+    sources, batches = _batches(codec, config, n_rows)
+    lexicon = load_lexicon(config.data.lexicon)
     # One model takes turns under every objective: what it has learnt changes no cost.
     model = load_base(candidate, seed=config.run.seed)
     course = Course(model, codec, Material(sources), config.training, seed=config.run.seed, dtype=dtype)
@@ -86,13 +76,27 @@ def bench_losses(name: str, config: Config, *, n_rows: int, repeats: int, say: S
         "step_seconds": {which: statistics.median(times) for which, times in seconds.items()},
         "candidate": name,
         "classify_by": config.training.classify_by,
-        "n_items": len(items),
+        "n_items": sum(map(len, batches)),
         "rows_per_step": sum(len(rows_of(batch)) for batch in batches) / len(batches),
         "repeats": repeats,
         "dtype": dtype,
         "threads": threads,
         "environment": environment().model_dump(mode="json"),
     }
+
+
+def _batches(codec: Codec, config: Config, n_rows: int) -> tuple[list[Source], list[list[Item]]]:
+    """The training sources, and sampled rows and pairs in batches of like length."""
+    needed = {"flip_share": PAIR_SHARE, "appraisal": config.data.appraisal or "builtin"}
+    data = prepare_data(config.data.model_copy(update=needed), config.run.seed, lambda *_: None)
+    generator = random.Random(config.run.seed)
+    rows = generator.sample(data.training, min(n_rows, len(data.training)))
+    pairs = generator.sample(data.pairs, min(max(1, round(PAIR_SHARE * len(rows))), len(data.pairs)))
+    items = [Item((encode_row(codec, row),)) for row in rows] + [encode_pair(codec, pair) for pair in pairs]
+    items.sort(key=lambda item: tokens_of([item]))
+    size = config.training.batch_rows
+    batches = [items[start : start + size] for start in range(0, len(items), size)]
+    return sources_of(data.training, data.shares), batches
 
 
 def _objectives(config: Config) -> dict[str, dict[str, float]]:

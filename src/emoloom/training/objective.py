@@ -20,6 +20,7 @@ from emoloom.training.forward import hidden_states
 from emoloom.training.heads import APPRAISALS, Heads
 from emoloom.training.mixture import Source
 from emoloom.training.reading import Reader, Written
+from emoloom.training.tries import Spelling
 
 AFFECTIVE = ("cls", "reg", "vad", "app", "flip")
 """The paper's terms beside `lm`."""
@@ -110,7 +111,7 @@ class Objective:
         wanted = _Places(n_prefix)
         numbers: list[tuple[int, str]] = []
         slots: list[tuple[int, int, str]] = []
-        words: list[tuple[int, int, Any]] = []
+        words: list[tuple[int, int, Spelling]] = []
         for index, row in enumerate(rows):
             for stretch in row.stretches:
                 start = wanted.add(index, stretch.start, len(stretch.ids))
@@ -121,10 +122,19 @@ class Objective:
                 elif stretch.kind == "rationale":
                     found = self._reader.words_of(stretch)
                     words += [(index, start + word.offset, word.spelling) for word in found]
-        sums: dict[str, torch.Tensor] = {}
         if not {"cls", "reg", "vad", "flip"} & self.weights.keys() or not numbers:
-            return sums
+            return {}
         logits = self._reader.logits(hidden[wanted.rows, wanted.columns], head)
+        with torch.autocast(logits.device.type, enabled=False):  # expectations of values are fp32, whatever logits were
+            return self._read_terms(logits, items, rows, numbers, slots, words)
+
+    def _read_terms(
+        self, logits: torch.Tensor, items: Sequence[Item], rows: Sequence[EncodedRow],
+        numbers: Sequence[tuple[int, str]], slots: Sequence[tuple[int, int, str]],
+        words: Sequence[tuple[int, int, Spelling]],
+    ) -> dict[str, torch.Tensor]:  # fmt: skip
+        """L_reg, L_flip, L_cls by slots and L_vad from the logits at the places; what is off is left to the caller."""
+        sums: dict[str, torch.Tensor] = {}
         if {"reg", "flip"} & self.weights.keys():
             starts, written = zip(*numbers, strict=True)
             expected = self._reader.numbers(logits, starts, written).view(-1, len(AXES))
@@ -133,13 +143,7 @@ class Objective:
             sums["flip"], _ = losses.flip_loss(expected[first], expected[[place + 1 for place in first]])
         shares = self._label_shares(logits, slots)
         if "cls" in self.weights and self._settings.classify_by == "slots":
-            known = [index for index, row in enumerate(rows) if _labelled(row)]
-            missing = logits.new_zeros(len(rows), len(LABELS)).index_add(
-                0, torch.tensor([index for index, _, _ in slots], dtype=torch.int64),
-                torch.log1p(-shares.clamp(max=1 - losses.LEAST_PROBABILITY)),
-            )  # fmt: skip
-            probabilities = 1 - missing[known].exp()
-            sums["cls"], _ = losses.classification_loss(probabilities, _label_table([rows[k] for k in known]))
+            sums["cls"] = _slots_sum(shares, [index for index, *_ in slots], rows)
         if "vad" in self.weights:
             sums["vad"] = self._consistency(logits, rows, slots, shares, words)
         return sums
@@ -153,7 +157,7 @@ class Objective:
 
     def _consistency(
         self, logits: torch.Tensor, rows: Sequence[EncodedRow], slots: Sequence[tuple[int, int, str]],
-        shares: torch.Tensor, words: Sequence[tuple[int, int, Any]],
+        shares: torch.Tensor, words: Sequence[tuple[int, int, Spelling]],
     ) -> torch.Tensor:  # fmt: skip
         """L_vad over the covered rows: implied VAD is the mean over the row's labels and known cue words."""
         values = [shares @ self._reader.label_vad.to(shares)]
@@ -255,6 +259,15 @@ def _appraisal_sum(heads: Heads, last: torch.Tensor, rows: Sequence[EncodedRow])
     target = torch.tensor([[0.0 if value is None else value for value in row] for row in values])
     applicable = torch.tensor([[value is not None for value in row] for row in values])
     return losses.appraisal_loss(heads.logits("appraisals", last), target, applicable)[0]
+
+
+def _slots_sum(shares: torch.Tensor, owners: Sequence[int], rows: Sequence[EncodedRow]) -> torch.Tensor:
+    """L_cls with p_k = 1 - prod_s (1 - q_s(k)) over the label slots of each row, [slots, labels] shares."""
+    known = [index for index, row in enumerate(rows) if _labelled(row)]
+    missing = shares.new_zeros(len(rows), len(LABELS)).index_add(
+        0, torch.tensor(owners, dtype=torch.int64), torch.log1p(-shares.clamp(max=1 - losses.LEAST_PROBABILITY))
+    )
+    return losses.classification_loss(1 - missing[known].exp(), _label_table([rows[k] for k in known]))[0]
 
 
 def _targets(rows: Sequence[EncodedRow]) -> torch.Tensor:
