@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoloom import store
 from emoloom.config import Config, config_from_json, load_config
-from emoloom.errors import CandidateError, EmoloomError, InputError
+from emoloom.errors import CandidateError, EmoloomError, InputError, nearest
 from emoloom.models.candidates import Candidate, parse_name
 from emoloom.models.candidates import prepare as prepare_candidate
 from emoloom.models.codec import load_codec
@@ -101,6 +101,21 @@ def report(root: Path) -> Path:
     with run.changing():
         _report_stage(run, config, data, _systems(run, config, data))
     return run.report
+
+
+def export(root: Path, name: str, folder: Path, cache_dir: str) -> None:
+    """Write a trained candidate of a run into a folder of its own; see `models.export`."""
+    from emoloom.models.export import export as write
+
+    run, config, _ = _reopen(root)
+    if name not in config.candidates.names:
+        raise InputError(
+            f"has no candidate '{name}'", where=str(root), next_step=nearest(name, config.candidates.names)
+        )
+    cache = Path(cache_dir or config.candidates.cache_dir)
+    with run.locked():
+        weights, _ = cells.trained_weights(run.training(name), name)
+        write(prepare_candidate(name, cache, offline=config.candidates.offline, say=say), weights, folder)
 
 
 def audit(
@@ -320,10 +335,11 @@ def _score_stage(run: RunFolder, config: Config, data: Data, systems: list[Any])
 
 def _scored(config: Config, data: Data, systems: list[Any]) -> Leaderboard:
     """The leaderboard of these systems."""
+    from emoloom.corpora.cleaning import n_leaked
     from emoloom.scoring.leaderboard import LeakCount, build_leaderboard
 
     removed = data.facts["leaks_removed"]
-    leaks = {name: LeakCount(removed[name], _leaked(data.training, rows)) for name, rows in data.evaluation.items()}
+    leaks = {name: LeakCount(removed[name], n_leaked(data.training, rows)) for name, rows in data.evaluation.items()}
     with bar("scoring", "score cards") as tick:
         return build_leaderboard(
             config.run.name, systems, data.evaluation, constants=data.constants, leaks=leaks,
@@ -348,14 +364,6 @@ def _candidate_systems(run: RunFolder, config: Config, data: Data) -> list[Any]:
     failed = {name: run.failure(name) for name in config.candidates.names if run.failure(name).exists()}
     failures = {name: str(store.read_json(path)["code"]) for name, path in failed.items()}
     return candidate_systems(run, config, failures, list(data.evaluation))
-
-
-def _leaked(training: Sequence[TrainingRow], evaluated: Sequence[Example]) -> int:
-    """Training rows whose text is evaluated: counted again on the rows that were really used."""
-    from emoloom.corpora.cleaning import comparable_text
-
-    texts = {comparable_text(example.text) for example in evaluated}
-    return sum(comparable_text(row.text) in texts for row in training)
 
 
 def _report_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> None:

@@ -139,6 +139,7 @@ class Course:
         self._seed, self._dtype, self._processes = seed, dtype, processes
         self._heads = Heads(model.get_output_embeddings().weight.shape[1], model.device)
         self.state = fresh_state(model, self._heads, settings)
+        self._shares: list[float] = []
         self._sampler = Sampler([source.share for source in material.sources], settings)
         self.objective = Objective(codec, settings, material.sources, material.lexicon or load_lexicon(BUILTIN))
 
@@ -153,7 +154,8 @@ class Course:
         step, tokens, skip = start.step, start.tokens, start.step_in_window
         while True:
             windows, given, before = mixture.windows, tuple(mixture.given), tuple(self._sampler.confidence)
-            draws = mixture.window(settings.window_rows, self._sampler.shares(sum(given)))
+            self._shares = self._sampler.shares(sum(given))
+            draws = mixture.window(settings.window_rows, self._shares)
             for draw in draws:
                 if draw not in encoded:
                     encoded[draw] = self._encoded(draw)
@@ -195,7 +197,7 @@ class Course:
         return Step(sums, counts, float(norm), rate, confidence)
 
     def entry(self, done: Step, at: Progress) -> dict[str, Any]:
-        """A step as a line of the training log; the first of a window says what the sampler did."""
+        """A step as a line of the training log; the first of a window says what its draws came from."""
         entry: dict[str, Any] = {}
         for term, total in done.sums.items():
             entry |= {f"loss_{term}_sum": total, f"loss_{term}_count": done.counts[term]}
@@ -205,8 +207,8 @@ class Course:
             n_drawn = sum(at.given)
             entry["sampler"] = {
                 "temperature": self._sampler.temperature(n_drawn) if self._settings.sampler == "entropy" else None,
-                "confidence": dict(zip(names, self._sampler.confidence, strict=True)),
-                "shares": dict(zip(names, self._sampler.shares(n_drawn), strict=True)),
+                "confidence": dict(zip(names, at.confidence_before, strict=True)),
+                "shares": dict(zip(names, self._shares, strict=True)),
                 "drawn": dict(zip([*names, "pairs"], at.given, strict=True)),
             }
         return entry
