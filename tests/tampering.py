@@ -9,7 +9,7 @@ from typing import Any
 
 from emoloom import pipeline, store
 from emoloom.config import config_from_json
-from emoloom.records import Example, TrainingRow
+from emoloom.records import Example, TrainingPair, TrainingRow
 from emoloom.screening import cells
 from emoloom.screening.data import Data
 from emoloom.screening.plan import read_plan
@@ -68,13 +68,14 @@ def forge(root: Path, *, rescore: bool = True) -> None:
         edit_line(path, 0, lambda head, kept=lines: head.update(records_sha256=store._digest_of_lines(kept)))
     data = Data(
         store.read_records(run.training_rows, TrainingRow),
+        store.read_records(run.training_pairs, TrainingPair),
         {"builtin": store.read_records(run.evaluation_rows("builtin"), Example)},
         store.read_json(run.facts),
     )
-    _mend(run.data, key=cells.data_key(data.facts, data.training, data.evaluation))
+    _mend(run.data, key=cells.data_key(data.facts, data.training, data.pairs, data.evaluation))
     rows = {"builtin": store.file_digest(run.evaluation_rows("builtin"))}
     for name, planned in read_plan(run.plan).candidates.items():
-        key = cells.train_key(planned.identity, planned, config, store.file_digest(run.training_rows), data.shares)
+        key = cells.train_key(planned.identity, planned, config, run.training_data_id(), data.shares)
         folder = run.training(name)
         store.write_text(folder / cells.KEY, key)
         weights = store.file_digest(folder / "average.safetensors")

@@ -113,6 +113,11 @@ class TrainingPair(Record):
     how: str
     """What was changed: antonym, negation, intensity, ..."""
 
+    @property
+    def id(self) -> str:
+        """That of the first row."""
+        return self.first.id
+
 
 class Parse(Record):
     """What the parser made of one output line."""

@@ -123,6 +123,7 @@ def check_corpora(inspection: Inspection, contents: Contents, data_dir: str) -> 
     except InputError as error:
         skip(f"the corpora cannot be prepared here: {error.line()}")
     _compare_rows(inspection, run.training_rows, data.training, prepared.training)
+    _compare_rows(inspection, run.training_pairs, data.pairs, prepared.pairs)
     for name, rows in prepared.evaluation.items():
         _compare_rows(inspection, run.evaluation_rows(name), data.evaluation[name], rows)
     for name, value in json.loads(json.dumps(facts_of(prepared))).items():
