@@ -1,0 +1,90 @@
+"""Who goes on to the next rung: stopped by evidence, stopped by the budget, or promoted. Ties are shown as ties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from emoloom.records import Record
+from emoloom.scoring.metrics import Floats
+from emoloom.scoring.statistics import LEVEL, Draws, Statistic, compare, holm
+
+Fate = Literal["promoted", "worse", "no-budget"]
+
+
+class Decision(Record):
+    """What a rung decided of one variant."""
+
+    variant: str
+    score: float
+    """The ranked metric on the promotion slice."""
+    fate: Fate
+    """`worse`: significantly worse than the last variant that the next rung needs; `no-budget`: not shown to be worse
+    than a promoted one, and left out because the next rung cannot pay for it."""
+    against: str
+    """The variant that it was compared with; empty for those that lead."""
+    difference: float | None
+    """Its score minus that of `against`."""
+    p_adjusted: float | None
+    """Paired permutation test, Holm over the variants of the rung."""
+
+
+def level_of_rung(n_rungs: int) -> float:
+    """Family-wise error that one promotion may spend: the whole is spread evenly over them (Bonferroni).
+
+    A screen of n rungs promotes n - 1 times; a wrong stop at any of them is a wrong screen.
+    """
+    return LEVEL / max(1, n_rungs - 1)
+
+
+def n_to_keep(n_variants: int, keep: float) -> int:
+    """How many variants a rung wants to promote: the share `keep`, rounded up, at least one."""
+    return max(1, math.ceil(keep * n_variants - 1e-9))
+
+
+def promote(
+    by_unit: Mapping[str, Floats], statistic: Statistic, draws: Draws, *, keep: int, affordable: int, n_rungs: int,
+) -> list[Decision]:  # fmt: skip
+    """Decide every variant of a rung.
+
+    The `keep` best go on. A variant below them is stopped as `worse` only where the paired test against the last of
+    them is significant at the rung's share of the error; the others go on too, best first, as far as the budget reaches.
+
+    Args:
+        by_unit: per-unit columns of each variant on the promotion slice, [units, columns].
+        statistic: summed columns to the ranked metric.
+        draws: of the tests.
+        keep: variants that the next rung wants.
+        affordable: variants that it can pay for; at least `keep` go on whatever it is.
+        n_rungs: rungs of the whole screen.
+
+    Returns:
+        One decision a variant, best first (by name on a tie).
+    """
+    scores = {name: float(statistic(columns.sum(axis=0))) for name, columns in by_unit.items()}
+    order = sorted(scores, key=lambda name: (-scores[name], name))
+    leaders, rest = order[:keep], order[keep:]
+    bar = leaders[-1]
+    pairs = [(bar, name) for name in rest]
+    tested = compare(by_unit, pairs, statistic, draws) if pairs else {}
+    adjusted = dict(zip(pairs, holm([tested[pair].p_value for pair in pairs]), strict=True))
+    decisions = [
+        Decision(variant=name, score=scores[name], fate="promoted", against="", difference=None, p_adjusted=None)
+        for name in leaders
+    ]
+    free = max(affordable, keep) - keep
+    for pair in pairs:
+        p = adjusted[pair]
+        fate: Fate = "worse" if p <= level_of_rung(n_rungs) else "promoted" if free > 0 else "no-budget"
+        free -= fate == "promoted"
+        decisions.append(Decision(
+            variant=pair[1], score=scores[pair[1]], fate=fate, against=bar, difference=-tested[pair].difference,
+            p_adjusted=p,
+        ))  # fmt: skip
+    return decisions
+
+
+def promoted(decisions: Sequence[Decision]) -> list[str]:
+    """The variants that go on, best first."""
+    return [decision.variant for decision in decisions if decision.fate == "promoted"]
