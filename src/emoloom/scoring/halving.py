@@ -49,7 +49,7 @@ def promote(
     """Decide every variant of a rung.
 
     The `keep` best go on. A variant below them is stopped as `worse` only where the paired test against the last of
-    them is significant at the rung's share of the error; the others go on too, best first, as far as the budget reaches.
+    them is significant at the rung's share of the error; the others go on too, best first, while the budget lasts.
 
     Args:
         by_unit: per-unit columns of each variant on the promotion slice, [units, columns].
