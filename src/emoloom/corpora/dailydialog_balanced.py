@@ -20,7 +20,7 @@ from emoloom.errors import InputError
 from emoloom.records import Example
 
 BALANCED = "balanced"
-ROWS = dict.fromkeys(EKMAN_7, 100) | {"neutral": 250}
+ROWS = dict.fromkeys(EKMAN_7, 100) | {"neutral": 300}
 """Turns of each emotion. Neutral has more: one of its turns answered with a rare emotion stands for hundreds of errors,
 so that this number, more than any other, decides how steady the weighted scores are."""
 _SEED = 0
