@@ -29,8 +29,8 @@ def example(identity: str, text: str = "text", corpus: str = "a") -> Example:
 
 def test_names_and_sources() -> None:
     assert corpus_names() == (
-        "builtin", "builtin-probe", "builtin-pairs", "goemotions", "empatheticdialogues", "dailydialog", "emobank",
-        "cad-imdb", "isear", "enisear",
+        "builtin", "builtin-probe", "builtin-pairs", "goemotions", "empatheticdialogues", "dailydialog",
+        "dailydialog-balanced", "emobank", "cad-imdb", "isear", "enisear",
     )  # fmt: skip
     for name in corpus_names():
         source = corpus_source(name)

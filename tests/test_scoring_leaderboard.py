@@ -374,7 +374,10 @@ def test_a_run_without_labels_cannot_be_ranked():
 def test_data_id_sees_every_change_that_scoring_sees():
     rows = toy_rows(3)
     first = data_id({"toy": rows})
-    for update in ({"text": "other"}, {"labels": ("love",)}, {"vad": MIDDLE}, {"vad_kind": "gold"}, {"group": "g"}):
+    for update in (
+        {"text": "other"}, {"labels": ("love",)}, {"vad": MIDDLE}, {"vad_kind": "gold"}, {"group": "g"},
+        {"weight": 2.0},
+    ):  # fmt: skip
         assert data_id({"toy": [rows[0].model_copy(update=update), *rows[1:]]}) != first
     assert data_id({"toy": rows[:2]}) != first
     assert data_id({"toy": [rows[0].model_copy(update={"tags": ("x",)}), *rows[1:]]}) == first

@@ -217,7 +217,7 @@ def test_vad_metrics_equal_scipy_and_the_textbook_on_random_rows():
     gold = generator.random((150, 3))
     answer = np.clip(gold + generator.normal(0, 0.3, (150, 3)), 0, 1)
     constant = np.array([0.4, 0.5, 0.6])
-    scores = vad_scores(vad_sums(gold, answer, constant).sum(axis=0))
+    scores = vad_scores(vad_sums(gold, answer, constant, np.ones(150)).sum(axis=0))
     ccc = []
     for k, axis in enumerate("vad"):
         x, y = gold[:, k], answer[:, k]
@@ -233,7 +233,7 @@ def test_vad_metrics_equal_scipy_and_the_textbook_on_random_rows():
 
 def test_an_integer_weight_is_the_same_as_a_repeated_row():
     generator = np.random.default_rng(5)
-    sums = vad_sums(generator.random((6, 3)), generator.random((6, 3)), np.array([0.5, 0.5, 0.5]))
+    sums = vad_sums(generator.random((6, 3)), generator.random((6, 3)), np.array([0.5, 0.5, 0.5]), np.ones(6))
     weights = np.array([2.0, 0, 1, 3, 1, 1])
     weighted, repeated = (
         vad_scores(weights @ sums),

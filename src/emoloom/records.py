@@ -71,6 +71,8 @@ class Example(Record):
     """Appraisal values, where the corpus has them."""
     clipped: bool = False
     """True where the text was cut to the contract's length."""
+    weight: float = Field(1.0, gt=0.0, exclude_if=lambda weight: weight == 1.0)
+    """How many rows of the corpus, as it is found, this row stands for in a score; written only where it is not 1."""
 
 
 class MalformedRow(Record):

@@ -9,6 +9,7 @@ from emoloom.corpora import (
     builtin,
     cad_imdb,
     dailydialog,
+    dailydialog_balanced,
     emobank,
     empatheticdialogues,
     enisear,
@@ -24,10 +25,10 @@ _BUILTIN = (
     (builtin.SOURCE, builtin.read), (builtin.PROBE, builtin.read_probe), (builtin.PAIRS_SOURCE, builtin.read_pairs),
 )  # fmt: skip
 """Corpora that come with the package."""
-_IN_FILES = tuple(
-    (module.SOURCE, module.read)
-    for module in (goemotions, empatheticdialogues, dailydialog, emobank, cad_imdb, isear, enisear)
-)
+_MODULES = (
+    goemotions, empatheticdialogues, dailydialog, dailydialog_balanced, emobank, cad_imdb, isear, enisear,
+)  # fmt: skip
+_IN_FILES = tuple((module.SOURCE, module.read) for module in _MODULES)
 _READERS: dict[str, tuple[Source, Callable[[Path], Reading]]] = {
     source.name: (source, read) for source, read in (*_BUILTIN, *_IN_FILES)
 }

@@ -88,9 +88,10 @@ def data_id(corpora: Mapping[str, Sequence[Example]]) -> str:
     for name in sorted(corpora):
         for row in corpora[name]:
             vad = row.vad.as_tuple() if row.vad else None
-            seen = [name, row.id, row.text, row.labels, row.taxonomy, vad, row.vad_kind, row.group]
+            seen: list[object] = [name, row.id, row.text, row.labels, row.taxonomy, vad, row.vad_kind, row.group]
             phenomena = tuple(tag for tag in PHENOMENA if tag in row.tags)
             seen += [phenomena] if phenomena else []
+            seen += [row.weight] if row.weight != 1.0 else []
             digest.update(json.dumps(seen, ensure_ascii=False).encode("utf-8") + b"\n")
     return digest.hexdigest()
 

@@ -91,30 +91,33 @@ def farthest_corner(gold: Floats) -> Floats:
     return np.where(gold >= 0.5, 0.0, 1.0)
 
 
-def vad_sums(gold: Floats, answer: Floats, constant: Floats) -> Floats:
-    """Per-row columns of the VAD metrics, [rows, 3 * 7 + 1].
+def vad_sums(gold: Floats, answer: Floats, constant: Floats, weights: Floats) -> Floats:
+    """Per-row columns of the VAD metrics, [rows, 3 * 7 + 2]: moments, weight and 1, so that sums know their rows.
 
     Args:
         gold: reference values, [rows, 3] in [0, 1].
         answer: predicted values, [rows, 3] in [0, 1].
         constant: what the constant floor says, [3].
+        weights: how many rows each row stands for, [rows].
     """
     # Moments are taken around the mid-point: centred sums lose no digits in `E[x^2] - E[x]^2`.
     x, y = gold - 0.5, answer - 0.5
     groups = ((answer - gold) ** 2, (constant - gold) ** 2, x, y, x * x, y * y, x * y)
-    return np.concatenate([*groups, np.ones((len(gold), 1))], axis=1)
+    ones = np.ones((len(gold), 1))
+    moments = np.concatenate([*groups, ones], axis=1)
+    return np.concatenate([moments * weights[:, None], ones], axis=1)
 
 
 def vad_scores(sums: Floats) -> dict[str, Floats]:
-    """VAD metrics of summed columns [..., 22], each [...], by name without its denominator.
+    """VAD metrics of summed columns [..., 23], each [...], by name without its denominator.
 
     `1-rmse_v`, `_a`, `_d` and `1-rmse` (mean of the three); `skill_*` = 1 - RMSE / RMSE of the constant, `skill`
     from the mean RMSEs; `pearson_*`, `pearson` (mean); `ccc_*`, `ccc` (mean; Lin 1989, population moments).
     """
-    n = sums[..., -1:]
+    weight, n_rows = sums[..., -2:-1], sums[..., -1:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        means = dict(zip(_VAD_GROUPS, np.split(sums[..., :-1] / n, 7, axis=-1), strict=True))
-    enough = n >= MIN_ROWS_FOR_SPREAD
+        means = dict(zip(_VAD_GROUPS, np.split(sums[..., :-2] / weight, 7, axis=-1), strict=True))
+    enough = n_rows >= MIN_ROWS_FOR_SPREAD
     rmse, constant = np.sqrt(means["error"]), np.sqrt(means["constant_error"])
     gold_variance = means["gold_gold"] - means["gold"] ** 2
     answer_variance = means["answer_answer"] - means["answer"] ** 2

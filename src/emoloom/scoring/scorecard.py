@@ -34,6 +34,8 @@ RANKED_BY = "macro_f1@all"
 COARSE = "ekman-7"
 VAD_KINDS: tuple[VadKind, ...] = ("gold", "written", "weak")
 """From what humans rated to what a lexicon says: the order in which a VAD figure is trusted."""
+WEIGHTED = "weighted to natural rates"
+"""Note on every score of rows that stand for more than themselves; `n` and `total` count rows all the same."""
 _DECIMALS = 6
 """Matrix products differ in the last bits between machines; a leaderboard should not."""
 
@@ -111,12 +113,10 @@ def blocks_of(rows: Sequence[Example], aligned: Sequence[Prediction], constant: 
         constant: see `score_corpus`.
     """
     constant = _as_answered(constant) if constant else None
-    return [
-        _rates(aligned),
-        *_label_blocks(rows, aligned),
-        *_vad_blocks(rows, aligned, constant),
-        *_flip_blocks(rows, aligned),
-    ]
+    scores = [*_label_blocks(rows, aligned), *_vad_blocks(rows, aligned, constant)]
+    if any(row.weight != 1.0 for row in rows):
+        scores = [_with_note(block, WEIGHTED) for block in scores]
+    return [_rates(aligned), *scores, *_flip_blocks(rows, aligned)]
 
 
 def ranking_columns(rows: Sequence[Example], predictions: Sequence[Prediction]) -> Floats:
@@ -158,6 +158,17 @@ def _rounded(value: float) -> float | None:
 
 def _parsed(predictions: Sequence[Prediction], grade: str) -> Bools:
     return np.array([getattr(prediction.parse, grade) == OK for prediction in predictions], dtype=np.bool_)
+
+
+def _with_note(block: Block, note: str) -> Block:
+    """The block with one more note on each of its metrics."""
+    notes = {metric: "; ".join([*filter(None, [said]), note]) for metric, said in {"": "", **block.notes}.items()}
+    return block._replace(notes=notes)
+
+
+def _weights(rows: Sequence[Example]) -> Floats:
+    """How many rows each row stands for, [rows]."""
+    return np.array([row.weight for row in rows])
 
 
 def _rates(predictions: Sequence[Prediction]) -> Block:
@@ -216,7 +227,7 @@ def _label_columns(rows: Sequence[Example], predictions: Sequence[Prediction], t
     )
     # A row without gold labels says nothing about labels: what was answered there is no false positive.
     columns[[not row.labels for row in rows]] = 0.0
-    return columns
+    return columns * _weights(rows)[:, None]
 
 
 def _label_blocks(rows: Sequence[Example], predictions: Sequence[Prediction]) -> list[Block]:
@@ -258,20 +269,21 @@ def _label_block(columns: Floats, taxonomy: str, suffix: str, n: int, total: int
 
 def _per_label_block(columns: Floats, taxonomy: str, total: int) -> Block:
     """F1 of each label that has support."""
-    support = np.split(columns, 3, axis=1)[2].sum(axis=0)
+    support = np.count_nonzero(np.split(columns, 3, axis=1)[2], axis=0)
     shown = [(index, label) for index, label in enumerate(labels_of(taxonomy)) if support[index]]
 
     def values(sums: Floats) -> dict[str, Floats]:
         f1 = label_scores(sums, support > 0).f1
         return {f"f1:{label}@all": f1[..., index] for index, label in shown}
 
-    notes = {f"f1:{label}@all": f"{taxonomy}; {int(support[index])} rows have it" for index, label in shown}
+    notes = {f"f1:{label}@all": f"{taxonomy}; {support[index]} rows have it" for index, label in shown}
     return Block(columns, values, total, total, notes)
 
 
 def _vad_blocks(rows: Sequence[Example], predictions: Sequence[Prediction], constant: Vad | None) -> list[Block]:
     """Two blocks (all rows, parsed rows) for each kind of reference VAD, never mixed."""
     blocks = []
+    weights = _weights(rows)
     for kind in VAD_KINDS:
         has_kind = np.array([row.vad is not None and row.vad_kind == kind for row in rows])
         if not has_kind.any():
@@ -283,9 +295,9 @@ def _vad_blocks(rows: Sequence[Example], predictions: Sequence[Prediction], cons
         counted = np.where(strict[:, None], said, farthest_corner(gold))
         recovered = _parsed(predictions, "recovered") & has_kind
         total = int(has_kind.sum())
-        blocks.append(_vad_block(gold, counted, has_kind, constant, kind, "all", total))
-        blocks.append(_vad_block(gold, said, recovered, constant, kind, "parsed", total))
-        blocks.append(_side_block(gold[:, 0], said[:, 0], has_kind, strict, kind))
+        blocks.append(_vad_block(gold, counted, has_kind, weights, constant, kind, "all", total))
+        blocks.append(_vad_block(gold, said, recovered, weights, constant, kind, "parsed", total))
+        blocks.append(_side_block(gold[:, 0], said[:, 0], has_kind, strict, weights, kind))
     return blocks
 
 
@@ -314,7 +326,7 @@ def _flip_block(columns: Floats, denominator: str, total: int) -> Block:
     return Block(columns, values, n, total, dict.fromkeys((f"{name}@{denominator}" for name in FLIP_METRICS), note))
 
 
-def _side_block(gold: Floats, said: Floats, has_kind: Bools, strict: Bools, kind: VadKind) -> Block:
+def _side_block(gold: Floats, said: Floats, has_kind: Bools, strict: Bools, weights: Floats, kind: VadKind) -> Block:
     """On which side of the mid-point the valence lies: what is left to ask of a phenomenon that turns it round.
 
     Args:
@@ -322,6 +334,7 @@ def _side_block(gold: Floats, said: Floats, has_kind: Bools, strict: Bools, kind
         said: answered valence, [rows].
         has_kind: rows with a reference of this kind.
         strict: rows whose answer is strictly parsed; any other answer is a miss.
+        weights: how many rows each row stands for, [rows].
         kind: of the reference.
     """
     has_side = has_kind & (gold != 0.5)
@@ -329,16 +342,17 @@ def _side_block(gold: Floats, said: Floats, has_kind: Bools, strict: Bools, kind
     name, n = f"{kind}:valence_side@all", int(has_side.sum())
     without = int(has_kind.sum()) - n
     note = f"reference valences of exactly 0.5, which have no side: {without}" if without else ""
-    columns = np.stack([hit, has_side], axis=1).astype(np.float64)
+    columns = np.stack([hit, has_side], axis=1) * weights[:, None]
     return Block(columns, lambda sums: {name: ratio(sums)}, n, n, {name: note if n else f"undefined: {note}"})
 
 
 def _vad_block(
-    gold: Floats, answer: Floats, used: Bools, constant: Vad | None, kind: VadKind, denominator: str, total: int
-) -> Block:
+    gold: Floats, answer: Floats, used: Bools, weights: Floats, constant: Vad | None, kind: VadKind,
+    denominator: str, total: int,
+) -> Block:  # fmt: skip
     """Metrics over the `used` rows. Correlations exist only `@parsed`: a failed row has no value to correlate."""
     reference = np.array(constant.as_tuple() if constant else (0.5, 0.5, 0.5))
-    columns = vad_sums(gold, answer, reference) * used[:, None]
+    columns = vad_sums(gold, answer, reference, weights) * used[:, None]
     families = ("1-rmse", "skill") if denominator == "all" else ("1-rmse", "skill", "pearson", "ccc")
 
     def values(sums: Floats) -> dict[str, Floats]:
