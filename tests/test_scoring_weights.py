@@ -10,7 +10,7 @@ from scoring_builders import broken, loose, row, said, vad
 
 CONSTANT = vad(0.4, 0.5, 0.6)
 LABELS = ("joy", "anger", "fear", "neutral")
-PLAIN = ("parse_ok", "failed_", "unfaithful_cues", "labels_per_row")
+PLAIN = ("parse_ok", "failed_", "unfaithful_cues", "labels_per_row", "vad_consistency")
 """Metrics that count rows as they are."""
 
 

@@ -29,6 +29,9 @@ _PLAIN = {
     "parse_ok_strict": ("ParseOK strict", "Share of answers that are exactly the contract's line"),
     "parse_ok_recovered": ("ParseOK recovered", "Share of answers in which a usable last JSON object was found"),
     "unfaithful_cues": ("unfaithful cues", "Share of the rationale's cue words that do not occur in the text"),
+    "vad_consistency": (
+        "VAD consistency", "Correlation of the numbers with the VAD that labels and cue words imply, mean of v, a, d",
+    ),
     "labels_per_row": ("labels per row", "Mean number of labels in an answer"),
 }  # fmt: skip
 _VAD = {
@@ -49,7 +52,8 @@ _FLIP_DENOMINATORS = {
 }
 _ORDER = (
     "macro_f1", "parse_ok_strict", "parse_ok_recovered", "1-rmse", "pearson", "ccc", "skill", "valence_side",
-    "macro_recall", "micro_f1", "macro_f1_ekman7", "macro_recall_ekman7", *_FLIP, "unfaithful_cues", "labels_per_row",
+    "macro_recall", "micro_f1", "macro_f1_ekman7", "macro_recall_ekman7", *_FLIP, "vad_consistency",
+    "unfaithful_cues", "labels_per_row",
 )  # fmt: skip
 _KIND_ORDER = ("", *_KINDS)
 _MAIN = re.compile(

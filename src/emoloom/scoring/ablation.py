@@ -9,8 +9,9 @@ import numpy as np
 
 from emoloom.records import Example, Prediction, Record, Vad
 from emoloom.scoring.alignment import align
+from emoloom.scoring.blocks import Block
 from emoloom.scoring.metrics import Floats
-from emoloom.scoring.scorecard import Block, blocks_of
+from emoloom.scoring.scorecard import blocks_of
 from emoloom.scoring.seeds import compare_over_seeds
 from emoloom.scoring.statistics import LEVEL, Draws, compare, holm, sums_by_unit, units_of
 

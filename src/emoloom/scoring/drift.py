@@ -15,8 +15,9 @@ from pydantic import Field
 
 from emoloom.contract.parser import OK
 from emoloom.records import Check, Example, Prediction, Record, Target, Unit
+from emoloom.scoring.blocks import Block
 from emoloom.scoring.metrics import Floats
-from emoloom.scoring.scorecard import RANKED_BY, Block, blocks_of
+from emoloom.scoring.scorecard import RANKED_BY, blocks_of
 from emoloom.scoring.statistics import LEVEL, Draws, compare, holm, sums_by_unit, units_of
 
 Factor = Literal["repeat", "padding", "batch", "cache", "dtype", "temperature"]

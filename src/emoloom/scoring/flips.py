@@ -9,12 +9,38 @@ from numpy.typing import NDArray
 
 from emoloom.corpora.mirrored import MIRRORED, PLEASANT, UNPLEASANT
 from emoloom.errors import InputError
-from emoloom.records import Example
+from emoloom.records import Example, Prediction
+from emoloom.scoring.blocks import Block, parsed
 from emoloom.scoring.metrics import Bools, Floats, ratio
 
 FLIP_METRICS = ("flip_asymmetry", "flip_distance", "flip_right_way")
 _WORST = (1.0, 0.0, 0.0)
 """What a pair counts with a failed answer: all asymmetry, no distance, not the right way."""
+
+
+def flip_blocks(rows: Sequence[Example], predictions: Sequence[Prediction]) -> list[Block]:
+    """Two blocks (all pairs, pairs with two parsed answers) where the rows are mirrored pairs."""
+    pairs = pairs_of(rows)
+    if not len(pairs):
+        return []
+    answers = [prediction.parse.answer for prediction in predictions]
+    valence = np.array([answer.vad.v if answer else 0.5 for answer in answers])
+    blocks = []
+    for grade, denominator in (("strict", "all"), ("recovered", "parsed")):
+        answered = parsed(predictions, grade)
+        columns = flip_sums(pairs, valence, answered, failed_counts=denominator == "all")
+        blocks.append(_flip_block(columns, denominator, len(pairs)))
+    return blocks
+
+
+def _flip_block(columns: Floats, denominator: str, total: int) -> Block:
+    n = int(columns[:, -1].sum())
+
+    def values(sums: Floats) -> dict[str, Floats]:
+        return {f"{name}@{denominator}": value for name, value in flip_scores(sums).items()}
+
+    note = f"{n} mirrored pairs" if n else "undefined: no pair has two parsed answers"
+    return Block(columns, values, n, total, dict.fromkeys((f"{name}@{denominator}" for name in FLIP_METRICS), note))
 
 
 def pairs_of(rows: Sequence[Example]) -> NDArray[np.int64]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,7 +12,9 @@ from emoloom.contract.prompt import TAXONOMY, format_number
 from emoloom.contract.taxonomy import labels_of, project
 from emoloom.records import AXES, Example, MetricValue, Prediction, Vad, VadKind
 from emoloom.scoring.alignment import align, corpus_of, taxonomy_of
-from emoloom.scoring.flips import FLIP_METRICS, flip_scores, flip_sums, pairs_of
+from emoloom.scoring.blocks import Block, parsed
+from emoloom.scoring.consistency import consistency_blocks
+from emoloom.scoring.flips import flip_blocks
 from emoloom.scoring.metrics import (
     MIN_ROWS_FOR_SPREAD,
     ZERO_VARIANCE,
@@ -38,19 +39,6 @@ WEIGHTED = "weighted to natural rates"
 """Note on every score of rows that stand for more than themselves; `n` and `total` count rows all the same."""
 _DECIMALS = 6
 """Matrix products differ in the last bits between machines; a leaderboard should not."""
-
-
-class Block(NamedTuple):
-    """Metrics that are functions of the same summed columns."""
-
-    columns: Floats
-    """[rows, columns]"""
-    values: Callable[[Floats], Mapping[str, Floats]]
-    """Summed columns [..., columns] -> {metric: [...]}, NaN where undefined."""
-    n: int
-    total: int
-    notes: Mapping[str, str]
-    """What a reader must know of a metric; the note under an empty key is for all others."""
 
 
 def score_corpus(
@@ -116,7 +104,7 @@ def blocks_of(rows: Sequence[Example], aligned: Sequence[Prediction], constant: 
     scores = [*_label_blocks(rows, aligned), *_vad_blocks(rows, aligned, constant)]
     if any(row.weight != 1.0 for row in rows):
         scores = [_with_note(block, WEIGHTED) for block in scores]
-    return [_rates(aligned), *scores, *_flip_blocks(rows, aligned)]
+    return [_rates(aligned), *scores, *consistency_blocks(aligned), *flip_blocks(rows, aligned)]
 
 
 def ranking_columns(rows: Sequence[Example], predictions: Sequence[Prediction]) -> Floats:
@@ -156,10 +144,6 @@ def _rounded(value: float) -> float | None:
     return round(value, _DECIMALS) + 0.0 if np.isfinite(value) else None
 
 
-def _parsed(predictions: Sequence[Prediction], grade: str) -> Bools:
-    return np.array([getattr(prediction.parse, grade) == OK for prediction in predictions], dtype=np.bool_)
-
-
 def _with_note(block: Block, note: str) -> Block:
     """The block with one more note on each of its metrics."""
     notes = {metric: "; ".join([*filter(None, [said]), note]) for metric, said in {"": "", **block.notes}.items()}
@@ -173,7 +157,7 @@ def _weights(rows: Sequence[Example]) -> Floats:
 
 def _rates(predictions: Sequence[Prediction]) -> Block:
     """Parse rates over all rows, cue words that are not in the text, labels per answer."""
-    strict, recovered = _parsed(predictions, "strict"), _parsed(predictions, "recovered")
+    strict, recovered = parsed(predictions, "strict"), parsed(predictions, "recovered")
     answers = [prediction.parse.answer for prediction in predictions]
     n_cues = np.array([len(answer.rationale.split()) if answer else 0 for answer in answers])
     unfaithful = np.array([p.unfaithful_cues if p.parse.answer else 0 for p in predictions])
@@ -238,7 +222,7 @@ def _label_blocks(rows: Sequence[Example], predictions: Sequence[Prediction]) ->
     total = int(labelled.sum())
     strict = _label_columns(rows, predictions, taxonomy, "strict")
     blocks = [_label_block(strict, taxonomy, "@all", total, total, with_micro=True)]
-    recovered = _parsed(predictions, "recovered")
+    recovered = parsed(predictions, "recovered")
     columns = _label_columns(rows, predictions, taxonomy, "recovered") * recovered[:, None]
     blocks.append(_label_block(columns, taxonomy, "@parsed", int((recovered & labelled).sum()), total))
     if taxonomy == "goemotions-28":
@@ -291,39 +275,14 @@ def _vad_blocks(rows: Sequence[Example], predictions: Sequence[Prediction], cons
         gold = np.array([row.vad.as_tuple() if row.vad else (0.5, 0.5, 0.5) for row in rows])
         answers = [prediction.parse.answer for prediction in predictions]
         said = np.array([answer.vad.as_tuple() if answer else (0.5, 0.5, 0.5) for answer in answers])
-        strict = _parsed(predictions, "strict")
+        strict = parsed(predictions, "strict")
         counted = np.where(strict[:, None], said, farthest_corner(gold))
-        recovered = _parsed(predictions, "recovered") & has_kind
+        recovered = parsed(predictions, "recovered") & has_kind
         total = int(has_kind.sum())
         blocks.append(_vad_block(gold, counted, has_kind, weights, constant, kind, "all", total))
         blocks.append(_vad_block(gold, said, recovered, weights, constant, kind, "parsed", total))
         blocks.append(_side_block(gold[:, 0], said[:, 0], has_kind, strict, weights, kind))
     return blocks
-
-
-def _flip_blocks(rows: Sequence[Example], predictions: Sequence[Prediction]) -> list[Block]:
-    """Two blocks (all pairs, pairs with two parsed answers) where the rows are mirrored pairs."""
-    pairs = pairs_of(rows)
-    if not len(pairs):
-        return []
-    answers = [prediction.parse.answer for prediction in predictions]
-    valence = np.array([answer.vad.v if answer else 0.5 for answer in answers])
-    blocks = []
-    for grade, denominator in (("strict", "all"), ("recovered", "parsed")):
-        answered = _parsed(predictions, grade)
-        columns = flip_sums(pairs, valence, answered, failed_counts=denominator == "all")
-        blocks.append(_flip_block(columns, denominator, len(pairs)))
-    return blocks
-
-
-def _flip_block(columns: Floats, denominator: str, total: int) -> Block:
-    n = int(columns[:, -1].sum())
-
-    def values(sums: Floats) -> dict[str, Floats]:
-        return {f"{name}@{denominator}": value for name, value in flip_scores(sums).items()}
-
-    note = f"{n} mirrored pairs" if n else "undefined: no pair has two parsed answers"
-    return Block(columns, values, n, total, dict.fromkeys((f"{name}@{denominator}" for name in FLIP_METRICS), note))
 
 
 def _side_block(gold: Floats, said: Floats, has_kind: Bools, strict: Bools, weights: Floats, kind: VadKind) -> Block:
