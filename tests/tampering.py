@@ -77,7 +77,8 @@ def forge(root: Path, *, rescore: bool = True) -> None:
     for name, planned in read_plan(run.plan).candidates.items():
         key = cells.train_key(planned.identity, planned, config, run.training_data_id(), data.shares)
         folder = run.training(name)
-        store.write_text(folder / cells.KEY, key)
+        course = cells.course_key(planned.identity, planned, config, run.training_data_id(), data.shares)
+        store.write_text(folder / cells.KEY, course)
         weights = store.file_digest(folder / "average.safetensors")
         _mend(folder, key=key, weights=weights)
         for state, made_with in ((TRAINED, weights), (UNTRAINED, planned.identity)):

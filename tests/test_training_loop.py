@@ -133,8 +133,9 @@ def test_a_loss_that_is_not_finite_is_a_named_failure(tmp_path: Path, codec: Cod
 
 def test_the_average_starts_short_and_grows_long() -> None:
     model = tiny_llama(layers=1)
-    average = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
-    running = fresh_state(model, Heads(4, torch.device("cpu")), SETTINGS)._replace(average=average)
+    fresh = fresh_state(model, Heads(4, torch.device("cpu")), SETTINGS)
+    average = {name: torch.zeros_like(p) for name, p in fresh.parameters.items()}
+    running = fresh._replace(average=average)
     update_average(running, step=0, decay=0.99)
     name, parameter = next(iter(model.named_parameters()))
     assert torch.allclose(average[name], 0.9 * parameter)

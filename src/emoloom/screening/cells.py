@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoloom import store
-from emoloom.config import Config
+from emoloom.config import Config, TrainingSettings
 from emoloom.contract.prompt import contract_id
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import Candidate
@@ -80,7 +80,7 @@ def plan_candidate(
         threads=threads,
     )
     times = 2 if config.scoring.untrained_floor and not candidate.control else 1
-    costs = {"training_seconds": round(planned.tokens / speed, 1), "memory_bytes": memory,
+    costs = {"training_seconds": round(planned.tokens / speed, 1), "memory_bytes": memory, "decoding_row": decoding,
              "decoding_seconds": round(decoding * len(evaluation) * times, 1)}  # fmt: skip
     say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} a second: {costs['training_seconds']:,.0f} s "
         f"in {memory / 1e9:.1f} GB of memory; decoding, at most {costs['decoding_seconds']:,.0f} s")  # fmt: skip
@@ -110,9 +110,21 @@ def train_key(
         data_id: digest of the files of training rows and pairs.
         shares: share of the draws of each training corpus.
     """
-    settings = config.training.model_dump(mode="json", exclude=WITHOUT_EFFECT)
-    return store.digest_of([identity, contract_id(), data_id, settings, planned.tokens, planned.dtype,
-                            config.run.seed, dict(shares)])  # fmt: skip
+    return store.digest_of([course_key(identity, planned, config, data_id, shares), planned.tokens])
+
+
+def course_key(
+    identity: str, planned: PlannedCandidate, config: Config, data_id: str, shares: Mapping[str, float]
+) -> str:
+    """Key of a training whatever its budget: with equal ones a larger budget goes on where a smaller one ended."""
+    settings = training_settings(planned, config).model_dump(mode="json", exclude=WITHOUT_EFFECT)
+    return store.digest_of([identity, contract_id(), data_id, settings, planned.dtype, config.run.seed, dict(shares)])
+
+
+def training_settings(planned: PlannedCandidate, config: Config) -> TrainingSettings:
+    """The `[training]` section with the rate that the plan gives this candidate."""
+    rate = config.training.learning_rate * planned.rate_factor
+    return config.training.model_copy(update={"learning_rate": rate})
 
 
 def decode_inputs(weights_digest: str, identity: str, protocol_id: str, rows: Mapping[str, str]) -> dict[str, Any]:
@@ -134,32 +146,38 @@ def predictions_key(inputs: Mapping[str, Any], rows_digest: str) -> str:
 
 def train_cell(
     folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data_id: str, data: Data,
-    processes: Processes,
+    processes: Processes, keep_state: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train one candidate into `folder`, or find that it is done. Returns the stage's facts."""
+    """Train one candidate into `folder`, or find that it is done. Returns the stage's facts.
+
+    With `keep_state` a checkpoint stays, so that a plan with more tokens goes on from here.
+    """
     from emoloom.training import checkpoint
     from emoloom.training.estimate import memory_peak
     from emoloom.training.loop import WEIGHTS
 
     key = train_key(candidate.identity, planned, config, data_id, data.shares)
     if store.stage_done(folder, key):
-        checkpoint.forget(folder)
+        if not keep_state:
+            checkpoint.forget(folder)
         return dict(store.read_json(folder / store.STAGE_FILE))
+    course = course_key(candidate.identity, planned, config, data_id, data.shares)
     refuse_unless_it_fits(candidate, config, data.training, planned.dtype)
-    if not (folder / KEY).exists() or (folder / KEY).read_text(encoding="utf-8") != key:
+    if not (folder / KEY).exists() or (folder / KEY).read_text(encoding="utf-8") != course:
         store.remove_folder(folder)  # checkpoints of other settings must never be continued
-        store.write_text(folder / KEY, key)
+        store.write_text(folder / KEY, course)
     (folder / store.STAGE_FILE).unlink(missing_ok=True)
     processes.tell({"candidate": candidate.model_dump(mode="json"), "planned": planned.model_dump(mode="json"),
                     "folder": str(folder.resolve())})  # fmt: skip
     with _clock(folder) as elapsed, bar(f"training {candidate.name}", "tokens") as tick:
-        model, size, weights = _fit(folder, candidate, planned, config, data, processes, tick)
+        model, size, weights = _fit(folder, candidate, planned, config, data, processes, tick, keep_state)
         facts: dict[str, Any] = {"seconds": round(elapsed(), 1), "peak_bytes": memory_peak()}
     if config.training.method == "lora":
         weights = folder / WEIGHTS
         facts["merging"] = keep_merged(model, weights, candidate, config, next(iter(data.evaluation.values())))
     store.finish_stage(folder, key, weights=store.file_digest(weights), n_parameters=size, **facts)
-    checkpoint.forget(folder)
+    if not keep_state:
+        checkpoint.forget(folder)
     return dict(store.read_json(folder / store.STAGE_FILE))
 
 
@@ -198,7 +216,7 @@ def follow(config: Config, data: Data, processes: Processes) -> None:
 
 def _fit(
     folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data: Data, processes: Processes,
-    tick: Tick,
+    tick: Tick, keep_state: bool = False,
 ) -> tuple[Any, int, Path]:  # fmt: skip
     """Train, all processes together: the model with averaged weights, its size without adapters, the file written."""
     import torch
@@ -213,8 +231,9 @@ def _fit(
     size = sum(parameter.numel() for parameter in model.parameters())
     forget_peak()
     weights = train(
-        model, load_codec(candidate), material_of(data, config), config.training, budget_tokens=planned.tokens,
-        seed=config.run.seed, folder=folder, dtype=planned.dtype, tick=tick, processes=processes,
+        model, load_codec(candidate), material_of(data, config), training_settings(planned, config),
+        budget_tokens=planned.tokens, seed=config.run.seed, folder=folder, dtype=planned.dtype, tick=tick,
+        processes=processes, keep_state=keep_state,
     )  # fmt: skip
     return model, size, weights
 

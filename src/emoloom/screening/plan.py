@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from emoloom import store
 from emoloom.errors import InputError
 from emoloom.records import Record
+from emoloom.screening.rungs import Rung
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -34,6 +35,8 @@ class PlannedCandidate(Record):
     """Arithmetic of training, `auto` resolved."""
     threads: int
     """CPU threads of training, 0 resolved: another number adds up in another order."""
+    rate_factor: float = 1.0
+    """Times `training.learning_rate`: the rate that did best at the rungs."""
 
 
 class Plan(Record):
@@ -41,6 +44,8 @@ class Plan(Record):
 
     version: Literal[1] = 1
     candidates: dict[str, PlannedCandidate]
+    rungs: tuple[Rung, ...] = ()
+    """Fixed with the first screen: a candidate that is added later gets the same tokens."""
 
 
 def parse_budget(text: str) -> Budget:

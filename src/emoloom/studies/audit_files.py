@@ -193,7 +193,8 @@ def check_training(inspection: Inspection, contents: Contents) -> str:
             planned = contents.plan.candidates[name]
             key = cells.train_key(planned.identity, planned, config, data_id, contents.data.shares)
             inspection.expect(folder / STAGE_FILE, "key", stage["key"], key)
-            inspection.expect(folder / cells.KEY, "key", (folder / cells.KEY).read_text(encoding="utf-8"), key)
+            course = cells.course_key(planned.identity, planned, config, data_id, contents.data.shares)
+            inspection.expect(folder / cells.KEY, "key", (folder / cells.KEY).read_text(encoding="utf-8"), course)
     return f"weights follow from config, plan and data: {', '.join(finished)}"
 
 

@@ -64,7 +64,7 @@ class Step(NamedTuple):
 
 def train(
     model: Any, codec: Codec, material: Material, settings: TrainingSettings, *, budget_tokens: int, seed: int,
-    folder: Path, dtype: str, tick: Tick, processes: Processes = ALONE,
+    folder: Path, dtype: str, tick: Tick, processes: Processes = ALONE, keep_state: bool = False,
 ) -> Path:  # fmt: skip
     """Train until the token budget is spent; continue from the newest checkpoint in `folder` if there is one.
 
@@ -83,6 +83,7 @@ def train(
         dtype: `bf16` for autocast, else `fp32`.
         tick: called with (tokens done, budget, note) after each step.
         processes: those that share each step's items; only the one that leads writes.
+        keep_state: end with a checkpoint, so that a larger budget goes on from here.
 
     Returns:
         Path of the averaged weights: of the whole model, or of its adapters.
@@ -99,6 +100,8 @@ def train(
         for items, at in course.steps(begun):
             stop = processes.largest(signalled())
             if not stop and at.step and 2 * (budget_tokens - at.tokens) < n_tokens(items):
+                if keep_state and processes.leads and at.step > begun.step:
+                    save(folder, state, at)
                 break
             if processes.leads and at.step > begun.step and (stop or at.step % settings.checkpoint_steps == 0):
                 save(folder, state, at)
