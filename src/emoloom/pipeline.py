@@ -375,7 +375,7 @@ def _rendered(run: RunFolder, view: Any) -> dict[Path, str]:
 def _view(run: RunFolder, config: Config, data: Data, systems: list[Any], board: Leaderboard) -> Any:
     """What terminal and page show, from the run's files alone."""
     from emoloom.reporting.view import build_view
-    from emoloom.screening.systems import drift_studies, environments, learning_curves, noises
+    from emoloom.screening.systems import drift_studies, environments, noises, training_logs
 
     return build_view(
         board,
@@ -385,7 +385,8 @@ def _view(run: RunFolder, config: Config, data: Data, systems: list[Any], board:
         config=config.model_dump(mode="json"),
         costs=store.read_json(run.costs) if run.costs.exists() else {},
         environment=environments(run, config),
-        learning=learning_curves(run, config),
+        defaults=Config().model_dump(mode="json"),
+        training=training_logs(run, config),
         noise=noises(run, config),
         drift=drift_studies(run, config, list(data.evaluation)),
     )

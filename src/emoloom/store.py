@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -34,8 +35,8 @@ FORMAT_VERSION = 1
 SEAL_FORMAT = "emoloom.seal/1"
 _UNSEALED = re.compile(r"seal\.json|costs\.json|elapsed\.json|\.lock|\..*\.(part|partial)")
 """Names of files and folders that are no part of a result: measured times, the lock, what is not finished."""
-_RENDERERS = ("jinja2", "plotly")
-"""Libraries whose version changes the bytes of a report and none of its numbers."""
+_RENDERERS = ("jinja2",)
+"""Libraries whose version changes the bytes of a report and none of its numbers; zlib does so as well."""
 
 
 def digest_of(value: Any) -> str:
@@ -357,7 +358,7 @@ def open_run(root: Path) -> RunFolder:
 def versions() -> dict[str, str]:
     """Versions of what renders a report."""
     found = {name: number or "not installed" for name, number in installed(_RENDERERS).items()}
-    return {"emoloom": __version__, **found}
+    return {"emoloom": __version__, **found, "zlib": zlib.ZLIB_RUNTIME_VERSION}
 
 
 def installed(libraries: Iterable[str]) -> dict[str, str]:
