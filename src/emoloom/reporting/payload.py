@@ -19,27 +19,28 @@ from emoloom.reporting.sample import fixed_sample
 from emoloom.reporting.viewdata import Answer, AnswerCertificate, CorpusView, View
 
 MAX_PAYLOAD_CHARS = 7_500_000
-"""Of the encoded payload; with the chart library a page stays under 10 MB. Rows beyond it are left out and counted."""
+"""Of the encoded payload: a page stays under 10 MB. What is beyond it is left out, and the page says so."""
+_LEAST_SHARE = 1e-3
 
 
 def encode_payload(view: View, figures: Sequence[Figure], limit: int = MAX_PAYLOAD_CHARS) -> str:
     """The payload as base64 of gzip; the same view gives the same text.
 
-    Where every row would be more than `limit` characters, each corpus keeps the same share of its rows: a fixed
-    sample that favours no part of it.
+    Where all of it would be more than `limit` characters, the token ids go first. Then each corpus keeps the same
+    share of its rows: a fixed sample that favours no part of it.
     """
+    text = _encoded(payload_of(view, figures, with_ids=True))
     share = 1.0
-    while True:
-        text = _encoded(payload_of(view, figures, share))
-        if len(text) <= limit or share < 1e-3:
-            return text
-        share *= 0.95 * limit / len(text)
+    while len(text) > limit and share > _LEAST_SHARE:
+        text = _encoded(payload_of(view, figures, share=share))
+        share *= 0.95 * min(1.0, limit / len(text))
+    return text
 
 
-def payload_of(view: View, figures: Sequence[Figure], share: float = 1.0) -> dict[str, Any]:
+def payload_of(view: View, figures: Sequence[Figure], *, share: float = 1.0, with_ids: bool = False) -> dict[str, Any]:
     """The payload as JSON values, with that share of every corpus' rows."""
     names = _Names()
-    corpora = [_corpus(corpus, names, share) for corpus in view.corpora if corpus.sample]
+    corpora = [_corpus(corpus, names, share, with_ids) for corpus in view.corpora if corpus.sample]
     return {
         "figures": {figure.key: figure.variants for figure in figures},
         "systems": [{"name": system.name, "kind": system.kind} for system in view.systems],
@@ -51,7 +52,7 @@ def payload_of(view: View, figures: Sequence[Figure], share: float = 1.0) -> dic
 
 def _encoded(payload: dict[str, Any]) -> str:
     text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode("utf-8"), 9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(text.encode("utf-8"), mtime=0, compresslevel=6)).decode("ascii")
 
 
 class _Names:
@@ -68,7 +69,7 @@ class _Names:
         return place
 
 
-def _corpus(corpus: CorpusView, names: _Names, share: float) -> dict[str, Any]:
+def _corpus(corpus: CorpusView, names: _Names, share: float, with_ids: bool) -> dict[str, Any]:
     kept = fixed_sample([row.id for row in corpus.sample], max(1, round(share * len(corpus.sample))))
     rows = [row for row in corpus.sample if row.id in kept]
     return {
@@ -80,11 +81,13 @@ def _corpus(corpus: CorpusView, names: _Names, share: float) -> dict[str, Any]:
         "vad": [row.vad for row in rows],
         "vadKind": [names(row.vad_kind) for row in rows],
         "tags": [[names(tag) for tag in row.tags] for row in rows],
-        "answers": [_answers([row.answers[place] for row in rows], names) for place in range(len(rows[0].answers))],
+        "answers": [
+            _answers([row.answers[place] for row in rows], names, with_ids) for place in range(len(rows[0].answers))
+        ],
     }
 
 
-def _answers(answers: Sequence[Answer], names: _Names) -> dict[str, Any]:
+def _answers(answers: Sequence[Answer], names: _Names, with_ids: bool) -> dict[str, Any]:
     """The columns of one system's answers."""
     told = {
         place: [answer.vad, answer.cues]
@@ -92,7 +95,7 @@ def _answers(answers: Sequence[Answer], names: _Names) -> dict[str, Any]:
         if answer.vad and not _tells_itself(answer)
     }
 
-    def certified(value: Callable[[AnswerCertificate], float]) -> list[float | None]:
+    def certified(value: Callable[[AnswerCertificate], float | str]) -> list[float | str | None]:
         return [value(a.certificate) if a.certificate else None for a in answers]
 
     return {
@@ -107,7 +110,8 @@ def _answers(answers: Sequence[Answer], names: _Names) -> dict[str, Any]:
         "finish": [names(answer.finish) for answer in answers],
         "margin": certified(lambda certificate: float(f"{certificate.min_margin:.3g}")),
         "fragile": certified(lambda certificate: int(certificate.fragile)),
-        "tokens": certified(lambda certificate: certificate.tokens),
+        "tokens": certified(lambda certificate: len(certificate.token_ids.split())),
+        "ids": certified(lambda certificate: certificate.token_ids) if with_ids else [],
         "forwards": certified(lambda certificate: certificate.verify_forwards),
         "rung": certified(lambda certificate: certificate.rung),
     }

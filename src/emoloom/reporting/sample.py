@@ -102,7 +102,7 @@ def _certificate(recorded: Certificate, noise: float | None) -> AnswerCertificat
     return AnswerCertificate(
         min_margin=recorded.min_margin,
         fragile=noise is not None and recorded.min_margin < FRAGILE_FACTOR * noise,
-        tokens=len(recorded.token_ids),
+        token_ids=" ".join(map(str, recorded.token_ids)),
         verify_forwards=recorded.verify_forwards,
         rung=recorded.rung,
     )

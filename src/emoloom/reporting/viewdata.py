@@ -128,8 +128,8 @@ class AnswerCertificate(Record):
     """Smallest top-1 minus top-2 logit."""
     fragile: bool
     """Whether the margin is under FRAGILE_FACTOR times the noise between shapes; False where no noise is known."""
-    tokens: int
-    """Generated tokens, the end of sequence included."""
+    token_ids: str
+    """Ids of the generated tokens, the end of sequence included, with spaces between them."""
     verify_forwards: int
     rung: int
 

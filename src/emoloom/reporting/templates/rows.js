@@ -23,7 +23,8 @@ Report.rows = function (data) {
       system: column.system, strict, outcome: data.names[column.outcome[place]], output: column.output[place],
       hits: names(column.hits[place]), wrong: names(column.wrong[place]), missed: names(column.missed[place]),
       finish: data.names[column.finish[place]], margin: column.margin[place], fragile: column.fragile[place] === 1,
-      tokens: column.tokens[place], forwards: column.forwards[place], rung: column.rung[place], vad: null, cues: "",
+      tokens: column.tokens[place], ids: column.ids[place] || "left out of this report, they are in the run's files",
+      forwards: column.forwards[place], rung: column.rung[place], vad: null, cues: "",
     };
     const told = column.told[place];
     if (told) {
@@ -166,6 +167,7 @@ Report.rows = function (data) {
         ["smallest margin", found.margin], ["fragile", found.fragile ? "yes" : "no"], ["tokens", found.tokens],
         ["ended by", found.finish === "eos" ? "end of sequence" : "token limit"],
         ["verifying forwards", found.forwards], ["pinned length", found.rung],
+        ["token ids", found.ids],
       ];
       lines.push(make("dl", "certificate", ...facts.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", String(value))])));
     }
