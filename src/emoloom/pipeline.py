@@ -366,10 +366,11 @@ def _report_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]
 
 def _rendered(run: RunFolder, view: Any) -> dict[Path, str]:
     """Every file of the report with its text."""
-    from emoloom.reporting.exports import leaderboard_csv, leaderboard_markdown
+    from emoloom.reporting.exports import leaderboard_csv, leaderboard_latex, leaderboard_markdown
     from emoloom.reporting.page import render_page
 
-    return {run.report: render_page(view), run.table: leaderboard_csv(view), run.summary: leaderboard_markdown(view)}
+    texts = {run.table: leaderboard_csv, run.summary: leaderboard_markdown, run.latex: leaderboard_latex}
+    return {run.report: render_page(view), **{path: made(view) for path, made in texts.items()}}
 
 
 def _view(run: RunFolder, config: Config, data: Data, systems: list[Any], board: Leaderboard) -> Any:

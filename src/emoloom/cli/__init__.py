@@ -10,11 +10,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from emoloom import __version__
-from emoloom.cli import audit, doctor, drift, inspection, stages, studies
+from emoloom.cli import audit, doctor, drift, inspection, runs, stages, studies
 from emoloom.cli.options import app
 from emoloom.errors import EmoloomError
 
-__all__ = ["app", "audit", "doctor", "drift", "inspection", "main", "stages", "studies"]
+__all__ = ["app", "audit", "doctor", "drift", "inspection", "main", "runs", "stages", "studies"]
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 """Exit codes after Ctrl-C and SIGTERM, as shells give them."""

@@ -26,6 +26,12 @@ def number(value: float, decimals: int = 3) -> str:
     return text.replace("-", "\u2212")
 
 
+def signed(value: float) -> str:
+    """A difference for a table, with its sign where it is not zero."""
+    text = number(value)
+    return f"+{text}" if value > 0 else text
+
+
 def system_views(leaderboard: Leaderboard, costs: Mapping[str, Any]) -> tuple[SystemView, ...]:
     """The systems in the leaderboard's order.
 
@@ -85,9 +91,15 @@ def metrics_of(leaderboard: Leaderboard, corpus: str) -> dict[tuple[str, str], M
 
 
 def columns_of(metrics: Metrics) -> tuple[Definition, ...]:
-    """Definitions of the columns that a corpus has, in the order of reading."""
+    """Definitions of the columns that a corpus has, in the order of reading.
+
+    Where none of them is a column of the short table, all are: no corpus is left without numbers.
+    """
     names = {metric for _, metric in metrics if is_column(metric)}
-    return tuple(define(name) for name in sorted(names, key=column_order))
+    columns = [define(name) for name in sorted(names, key=column_order)]
+    if any(column.main for column in columns):
+        return tuple(columns)
+    return tuple(column.model_copy(update={"main": True}) for column in columns)
 
 
 def board_rows(
