@@ -153,7 +153,7 @@ def _histogram(axis: int, points: Sequence[_Point]) -> dict[str, Any]:
         "marker": {"color": f"@series{axis}"}, "showlegend": False,
         "hovertemplate": "%{x:+.2f}: %{y} rows<extra></extra>",
     }  # fmt: skip
-    title = f"{_AXES[axis]}, answered minus target (mean {residuals.mean():+.2f})"
+    title = f"{_AXES[axis]} residual, mean {residuals.mean():+.2f}"
     layout = layout_of(
         220,
         xaxis={"title": {"text": title}, "range": [-1.03, 1.03], "zerolinecolor": "@ink"},

@@ -268,9 +268,11 @@ def _cost_points(kind: str, points: Sequence[tuple[float, BoardRow, Cell]]) -> T
         return None
     colour, symbol = _LOOKS[kind]
     values = [cell.value or 0.0 for _, _, cell in shown]
+    most = max(cost for cost, _, _ in points)
     return {
         "type": "scatter", "mode": "markers+text", "name": kind, "x": [cost for cost, _, _ in shown], "y": values,
-        "text": [short(row.system.name) for _, row, _ in shown], "textposition": "middle right", "cliponaxis": False,
+        "text": [short(row.system.name) for _, row, _ in shown], "cliponaxis": False,
+        "textposition": ["top left" if 2 * cost > most else "top right" for cost, _, _ in shown],
         "error_y": error_bars(colour, values, [(cell.low, cell.high) for _, _, cell in shown]),
         "marker": {"size": 11, "color": colour, "symbol": symbol},
         "customdata": [f"{escaped(row.system.name)}<br>{cell.text} {cell.interval}" for _, row, cell in shown],
