@@ -69,19 +69,7 @@ def build_view(
         noise: by system, then corpus, the largest logit difference between shapes where it was decoded.
         drift: drift studies of the run; their checks are shown with the leaderboard's, which a study never changes.
     """
-    named = (leaderboard.ranked_corpus, *rows, *(m.corpus for m in leaderboard.metrics))
     systems = system_views(leaderboard, costs)
-    corpora = [
-        _corpus_view(
-            leaderboard,
-            systems,
-            name,
-            rows.get(name, ()),
-            {system: found.get(name, ()) for system, found in predictions.items()},
-            {system: found[name] for system, found in (noise or {}).items() if name in found},
-        )
-        for name in dict.fromkeys(filter(None, named))
-    ]
     return View(
         run=one_line(leaderboard.run),
         verdict=one_line(leaderboard.verdict),
@@ -94,7 +82,7 @@ def build_view(
         protocol_id=one_line(leaderboard.protocol_id),
         data_id=one_line(leaderboard.data_id),
         systems=systems,
-        corpora=tuple(corpus for corpus in corpora if corpus.n_rows or corpus.columns),
+        corpora=_corpora(leaderboard, systems, rows, predictions, noise or {}),
         checks=_checks(leaderboard, drift),
         manifests=tuple(_manifest_view(manifest) for manifest in manifests),
         config=_setting_groups(config, defaults or {}),
@@ -113,6 +101,26 @@ def _checks(leaderboard: Leaderboard, drift: Sequence[DriftStudy]) -> tuple[Chec
         Check(code=one_line(check.code), status=check.status, message=one_line(check.message))
         for check in (*leaderboard.checks, *([study.check for study in drift] or [NO_STUDY]))
     )
+
+
+def _corpora(
+    leaderboard: Leaderboard, views: Sequence[SystemView], rows: Mapping[str, Sequence[Example]],
+    predictions: Mapping[str, Mapping[str, Sequence[Prediction]]], noise: Mapping[str, Mapping[str, float]],
+) -> tuple[CorpusView, ...]:  # fmt: skip
+    """Every corpus that has rows or numbers, the one that ranks first."""
+    named = (leaderboard.ranked_corpus, *rows, *(found.corpus for found in leaderboard.metrics))
+    corpora = [
+        _corpus_view(
+            leaderboard,
+            views,
+            name,
+            rows.get(name, ()),
+            {system: found.get(name, ()) for system, found in predictions.items()},
+            {system: found[name] for system, found in noise.items() if name in found},
+        )
+        for name in dict.fromkeys(filter(None, named))
+    ]
+    return tuple(corpus for corpus in corpora if corpus.n_rows or corpus.columns)
 
 
 def _corpus_view(
