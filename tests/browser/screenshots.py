@@ -16,7 +16,7 @@ DESKTOP, PHONE = {"width": 1200, "height": 820}, {"width": 390, "height": 844}
 SHOTS = (
     ("light", "light", DESKTOP, "#main"),
     ("dark", "dark", DESKTOP, "#leaderboard"),
-    ("figures", "light", DESKTOP, "[data-plot^=confusion]"),
+    ("figures", "light", DESKTOP, "figure:has([data-plot^=confusion])"),
     ("rows", "dark", DESKTOP, "#rows"),
     ("phone", "light", PHONE, "#leaderboard"),
     ("phone-rows", "dark", PHONE, "#list"),

@@ -17,7 +17,7 @@ CSV_COLUMNS = (
 )  # fmt: skip
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "[": "{[}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "\u2212": "$-$", "\u2013": "--", "\u27e8": r"\textless{}", "\u27e9": r"\textgreater{}",
 })  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]|#~])")
