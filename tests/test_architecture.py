@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each room, and the rooms that it may import. Single modules of the package are rooms too.
 BASE = {"errors", "records"}
-GROUND = BASE | {"config", "contract", "affect", "progress"}
+GROUND = BASE | {"config", "contract", "affect", "progress", "durable"}
 STORED = GROUND | {"corpora", "store"}
 MODELS = STORED | {"models"}
 SCORED = MODELS | {"training", "decoding", "scoring"}
@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "progress": BASE,
     "config": BASE,
     "contract": BASE,
-    "affect": BASE | {"contract"},
+    "durable": BASE,
+    "affect": BASE | {"contract", "durable"},
     "corpora": GROUND,
     "store": GROUND | {"corpora"},
     "models": STORED,
@@ -40,7 +41,18 @@ MAY_IMPORT = {
 }
 TENSOR_LIBRARIES = {"torch", "transformers", "accelerate", "peft"}
 TENSOR_ROOMS = {"models", "training", "decoding", "studies"}
-NEVER_TENSORS = {"errors", "records", "config", "contract", "affect", "corpora", "scoring", "reporting", "progress"}
+NEVER_TENSORS = {
+    "errors",
+    "records",
+    "config",
+    "contract",
+    "affect",
+    "corpora",
+    "scoring",
+    "reporting",
+    "progress",
+    "durable",
+}
 FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60

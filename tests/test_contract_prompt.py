@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emoloom.contract import prompt
+from emoloom.contract.parser import parse
 from emoloom.contract.prompt import (
     INSTRUCTION,
     LABELS,
@@ -18,6 +19,7 @@ from emoloom.contract.prompt import (
     line_of,
     render_prompt,
     render_target,
+    studied_decimals,
 )
 from emoloom.errors import InputError
 from emoloom.records import Target, Vad
@@ -129,3 +131,16 @@ def test_unknown_label_is_refused(label):
 def test_labels_are_written_in_taxonomy_order(labels):
     written = json.loads(line_of(render_target(Target(labels=labels, vad=MIDDLE))))["labels"]
     assert written == sorted(labels, key=LABELS.index)
+
+
+def test_another_precision_is_another_contract_and_ends_with_the_study() -> None:
+    target = Target(labels=("joy",), vad=Vad(v=0.4567, a=1.0, d=0.0))
+    usual = contract_id()
+    with studied_decimals(3):
+        line = line_of(render_target(target))
+        assert '"v":0.457,"a":1.000,"d":0.000' in line
+        assert parse(line).strict == "ok"
+        assert contract_id() != usual
+    assert parse(line).strict == "wrong-precision"
+    assert contract_id() == usual
+    assert '"v":0.46,' in line_of(render_target(target))

@@ -17,8 +17,14 @@ OFFICIAL = {
     "empatheticdialogues": {("train", "conversations"): 19_533, ("dev", "conversations"): 2_770},
     "dailydialog": {("train", "dialogues"): 11_118, ("dev", "dialogues"): 1_000},
     "emobank": {("train", "rows"): 8_062, ("dev", "rows"): 1_000},
+    "isear": {("train", "rows"): 4_834, ("dev", "rows"): 1_296},
+    "enisear": {("train", "rows"): 779, ("dev", "rows"): 222},
 }
-LABELS = {"goemotions": GOEMOTIONS_28, "empatheticdialogues": EMPATHETIC_32, "dailydialog": EKMAN_7, "emobank": ()}
+SEVEN = ("joyful", "afraid", "angry", "sad", "disgusted", "ashamed", "guilty")
+LABELS = {
+    "goemotions": GOEMOTIONS_28, "empatheticdialogues": EMPATHETIC_32, "dailydialog": EKMAN_7, "emobank": (),
+    "isear": SEVEN, "enisear": SEVEN,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OFFICIAL)

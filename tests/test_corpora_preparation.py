@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,21 @@ def test_the_builtin_corpus_keeps_its_written_vad() -> None:
     assert len(found.evaluation["builtin"]) == 40
     assert {example.vad_kind for example in found.evaluation["builtin"]} == {"written"}
     assert found.facts["leaks_removed"] == {"builtin": 0}
+
+
+def test_the_probe_is_evaluated_under_its_own_name_with_the_constants_of_the_builtin_corpus() -> None:
+    found = prepared(evaluate=("builtin", "builtin-probe"))
+    probe = found.evaluation["builtin-probe"]
+    assert len(probe) == 192
+    assert {(example.corpus, example.split, example.vad_kind) for example in probe} == {
+        ("builtin-probe", "probe", "written")
+    }
+    for phenomenon in ("sarcasm", "double_negation", "polysemy"):
+        assert sum(phenomenon in example.tags for example in probe) == 64
+    assert not {row.text for row in found.training} & {example.text for example in probe}
+    assert found.constants["builtin-probe"] == found.constants["builtin"]
+    assert found.majorities["builtin-probe"] == found.majorities["builtin"]
+    assert found.shares == {"builtin": 1.0}
 
 
 def test_cue_words_are_in_the_text_and_three_at_most() -> None:
@@ -100,3 +116,64 @@ def test_the_papers_mix_is_ready(data_dir: Path) -> None:
     assert found.majorities["dailydialog"] == ("neutral",)
     assert {e.vad_kind for e in found.evaluation["emobank"]} == {"gold"}
     assert found.facts["training_rows"]["goemotions"] > 43_000
+
+
+def settings_with(**changes: object) -> DataSettings:
+    return DataSettings.model_validate({"evaluate": ("builtin:20",), **changes})
+
+
+def test_pairs_are_there_only_where_they_are_drawn_and_never_with_an_evaluated_text() -> None:
+    assert prepare(settings_with(), 0, no_tick).pairs == []
+    drawn = prepare(settings_with(flip_share=0.1), 0, no_tick)
+    assert len(drawn.pairs) >= 136
+    assert drawn.facts["training_pairs"]["antonym"] > 0
+    for pair in drawn.pairs:
+        assert pair.first.target.vad.v + pair.second.target.vad.v == pytest.approx(1.0, abs=0.021)
+    evaluated = prepare(settings_with(flip_share=0.1, evaluate=("builtin:20", "builtin-pairs")), 0, no_tick)
+    texts = {example.text for example in evaluated.evaluation["builtin-pairs"]}
+    assert not texts & {row.text for pair in evaluated.pairs for row in (pair.first, pair.second)}
+
+
+def test_rows_get_soft_appraisals_only_where_a_classifier_is_asked_for() -> None:
+    assert all(row.appraisal is None for row in prepare(settings_with(), 0, no_tick).training)
+    with_classifier = prepare(settings_with(appraisal="builtin"), 0, no_tick)
+    assert sum(row.appraisal is not None for row in with_classifier.training) > 700
+    assert with_classifier.facts["appraisal_id"]
+
+
+def test_shuffled_labels_change_places_and_nothing_else(tmp_path: Path) -> None:
+    lines = [
+        json.dumps(
+            {
+                "id": str(n),
+                "split": "train",
+                "text": f"an unusual text number {n}",
+                "labels": [label],
+                "taxonomy": "goemotions-28",
+            }
+        )
+        for n, label in enumerate(["joy", "anger", "fear", "love"] * 25)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    plain, shuffled = (
+        prepare(settings_with(source_b=f"jsonl:{file}", shuffled_b=share), 0, no_tick).training for share in (0.0, 0.4)
+    )
+    assert [row.id for row in plain] == [row.id for row in shuffled]
+    moved = [(a, b) for a, b in zip(plain, shuffled, strict=True) if a.target.labels != b.target.labels]
+    assert 20 <= len(moved) <= 40
+    assert {a.corpus for a, _ in moved} == {f"jsonl:{file}"}
+    assert Counter(r.target.labels for r in plain) == Counter(r.target.labels for r in shuffled)
+
+
+def test_human_vad_without_labels_is_trained_on_with_guessed_ones(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "split": "train", "text": f"happy with {n}", "vad": [0.9, 0.6, 0.7]} for n in range(20)]
+    file = tmp_path / "gold.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    for fraction, n_gold in ((1.0, 20), (0.5, 10), (0.0, 0)):
+        made = prepare(settings_with(gold_vad=f"jsonl:{file}", gold_share=0.25, gold_fraction=fraction), 0, no_tick)
+        gold = [row for row in made.training if row.corpus == f"jsonl:{file}"]
+        assert len(gold) == 20
+        assert not any(row.labels_known for row in gold)
+        assert sum(row.target.vad.as_tuple() == (0.9, 0.6, 0.7) for row in gold) == n_gold
+        assert made.shares == {"builtin": 0.75, f"jsonl:{file}": 0.25}

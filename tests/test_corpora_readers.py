@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emoloom.contract.prompt import MAX_INPUT_CHARS, MAX_TEXT_CHARS
-from emoloom.corpora import lines
+from emoloom.corpora import enisear, isear, lines
 from emoloom.corpora.dailydialog import natural_spacing
 from emoloom.corpora.empatheticdialogues import HEADER
 from emoloom.corpora.lines import MAX_LINE_BYTES
@@ -17,6 +17,8 @@ from emoloom.errors import InputError
 
 GOOD = "A good row.\t17\tgood1"
 EMO_HEADER = "id,split,V,A,D,text"
+ISEAR_TRAIN = "0011\tjoy\t3\t1\t1\t5\t1\tWhen I passed."
+ISEAR_DEV = "0021\tfear\t1\t3\t3\t1\t3\tWhen it fell."
 
 
 def written(path: Path, *rows: str | bytes, end: bytes = b"\n") -> Path:
@@ -50,6 +52,23 @@ def emobank(folder: Path, *rows: str | bytes, header: str = EMO_HEADER) -> Corpu
     good = ("t1,train,3.0,3.0,3.0,Good train row.", "d1,dev,3.0,3.0,3.0,Good dev row.")
     written(folder / "emobank/emobank.csv", header, *good, *rows)
     return read_corpus("emobank", folder)
+
+
+def isear_table(folder: Path, *rows: str | bytes, header: str = "\t".join(isear.HEADER)) -> CorpusData:
+    written(folder / "isear/isear.tsv", header, ISEAR_TRAIN, ISEAR_DEV, *rows)
+    return read_corpus("isear", folder)
+
+
+def enisear_table(folder: Path, *rows: str | bytes, header: str = "\t".join(enisear.HEADER)) -> CorpusData:
+    good = (enisear_row("2"), enisear_row("1"))
+    written(folder / "enisear_appraisal/enISEAR_appraisal.tsv", header, *good, *rows)
+    return read_corpus("enisear", folder)
+
+
+def enisear_row(identity: str, emotion: str = "Joy", yes: tuple[str, ...] = (), text: str = "") -> str:
+    """A row whose three readers agree: yes to the appraisals named, no to the others."""
+    votes = [vote for name in enisear.APPRAISALS for vote in [str(int(name in yes))] * 4]
+    return "\t".join([identity, emotion, text or f"I felt ... when {identity} happened.", *votes])
 
 
 # --- lines -----------------------------------------------------------------------------------------------------------
@@ -350,3 +369,122 @@ def test_emobank_malformed(tmp_path: Path, row: str | bytes, reason: str) -> Non
 def test_emobank_header(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"emobank\.csv:1: the first line is not the header"):
         emobank(tmp_path, header="id,V,A,D,text")
+
+
+# --- ISEAR -----------------------------------------------------------------------------------------------------------
+
+
+def appraisal_of(data: CorpusData, identity: str) -> tuple[float | None, ...] | None:
+    rows = [example for split in data.splits.values() for example in split if example.id == identity]
+    return None if rows[0].appraisal is None else tuple(rows[0].appraisal.model_dump().values())
+
+
+@pytest.mark.parametrize(
+    ("codes", "appraisal"),
+    [
+        ("3 1 1 5", (1.0, 1.0, 1.0, 1.0)),  # expected, helped, not unfair, could influence: all high
+        ("1 3 3 1", (0.0, 0.0, 0.0, 0.0)),  # unexpected, hindered, very unfair, powerless: all low
+        ("2 2 2 2", (0.5, 0.5, 0.5, 0.5)),
+        ("2 2 2 3", (0.5, 0.5, 0.5, 0.5)),
+        ("0 0 0 0", (None, None, None, None)),
+        ("3 1 1 4", (1.0, None, 1.0, 1.0)),  # no action was needed: nothing to control
+        ("3 3 1 1", (0.0, 0.0, 1.0, 1.0)),  # each code reaches its own dimension
+        ("1 1 3 5", (1.0, 1.0, 0.0, 0.0)),
+    ],
+)
+def test_isear_codes(codes: str, appraisal: tuple[float | None, ...], tmp_path: Path) -> None:
+    """Codes are EXPC PLAN FAIR COPING; values are goal attainment, controllability, certainty, fairness."""
+    data = isear_table(tmp_path, "\t".join(["0012", "shame", *codes.split(), "3", "A row."]))
+    assert appraisal_of(data, "0012") == appraisal
+
+
+def test_isear_rows(tmp_path: Path) -> None:
+    data = isear_table(tmp_path, '0012\tguilt\t1\t0\t0\t0\t0\t"When I lied', "0013\tshame\t0\t0\t0\t0\t0\tNO RESPONSE.")
+    lied, nothing = data.train[1:]
+    assert (lied.text, lied.labels, lied.taxonomy) == ('"When I lied', ("guilty",), "empathetic-32")
+    assert lied.group == data.train[0].group == "respondent-001"
+    assert (nothing.labels, nothing.taxonomy, nothing.appraisal) == ((), "", None)
+    assert [(example.id, example.split) for example in data.evaluation] == [("0021", "dev")]
+    assert data.manifest.counts_match is False
+    assert any("official splits" in note for note in data.manifest.notes)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("0012\tjoy\t1\t1\t1\t1\tA row.", "7 tab-separated columns instead of 8"),
+        ("0012\tjoy\t1\t1\t1\t1\t1\tA\trow.", "9 tab-separated columns instead of 8"),
+        ("a012\tjoy\t1\t1\t1\t1\t1\tA row.", "id 'a012' is not the digits"),
+        ("\tjoy\t1\t1\t1\t1\t1\tA row.", "id '' is not the digits"),
+        ("0012\tpride\t1\t1\t1\t1\t1\tA row.", "unknown emotion 'pride'"),
+        ("0012\tjoy\t4\t1\t1\t1\t1\tA row.", "EXPC is '4', not one of 0, 1, 2, 3"),
+        ("0012\tjoy\t1\t\t1\t1\t1\tA row.", "PLAN is ''"),
+        ("0012\tjoy\t1\t1\t-1\t1\t1\tA row.", "FAIR is '-1'"),
+        ("0012\tjoy\t1\t1\t1\t6\t1\tA row.", "COPING is '6', not one of 0, 1, 2, 3, 4, 5"),
+        ("0012\tjoy\t1\t1\t1\t1\t9\tA row.", "PLEA is '9'"),
+        ("0012\tjoy\t1\t1\t1\t1\t1\t  ", "the text is empty"),
+        (b"0012\tjoy\t1\t1\t1\t1\t1\tcaf\xe9", "not valid UTF-8"),
+        ("", "the line is blank"),
+    ],
+)
+def test_isear_malformed(tmp_path: Path, row: str | bytes, reason: str) -> None:
+    data = isear_table(tmp_path, row, "0014\tjoy\t1\t1\t1\t1\t1\tLast row.")
+    assert [(bad.file, bad.line) for bad in data.malformed] == [("isear/isear.tsv", 4)]
+    assert reason in data.malformed[0].reason
+    assert [example.id for example in data.train] == ["0011", "0014"]
+
+
+def test_isear_header(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"isear\.tsv:1: the first line is not the header 'id emotion EXPC"):
+        isear_table(tmp_path, header="id\temotion\ttext")
+
+
+# --- enISEAR ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("yes", "appraisal"),
+    [
+        ((), (0.0, 0.0, 0.0, None)),
+        (("Pleasant",), (1.0, 0.0, 0.0, None)),
+        (("Control",), (0.0, 1.0, 0.0, None)),
+        (("Certainty",), (0.0, 0.0, 1.0, None)),
+        (("Attention", "Effort", "Responsibility", "Circumstance"), (0.0, 0.0, 0.0, None)),
+    ],
+)
+def test_enisear_appraisals(yes: tuple[str, ...], appraisal: tuple[float | None, ...], tmp_path: Path) -> None:
+    data = enisear_table(tmp_path, enisear_row("3", "Guilt", yes))
+    assert appraisal_of(data, "3") == appraisal
+    assert (data.train[1].labels, data.train[1].taxonomy) == (("guilty",), "empathetic-32")
+    assert data.malformed == ()
+
+
+def test_enisear_majority_of_divided_readers(tmp_path: Path) -> None:
+    divided = enisear_row("3", yes=("Control",)).replace("1\t1\t1\t1", "1\t0\t1\t1")
+    assert appraisal_of(enisear_table(tmp_path, divided), "3") == (0.0, 1.0, 0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("3\tJoy\tToo short.", "3 tab-separated columns instead of 31"),
+        (enisear_row("x3"), "sentence id 'x3' is not a number"),
+        (enisear_row("3", "Pride"), "unknown emotion 'Pride'"),
+        (enisear_row("3", text=" "), "the text is empty"),
+        (
+            enisear_row("3", yes=("Control",)).replace("1\t1\t1\t1", "1\t0\t0\t1"),
+            "of Control is 1, but 1 of",
+        ),
+        (enisear_row("3", yes=("Effort",)).replace("1\t1\t1\t1", "1\t2\t1\t1"), "Effort is '1 2 1 1'"),
+    ],
+)
+def test_enisear_malformed(tmp_path: Path, row: str, reason: str) -> None:
+    data = enisear_table(tmp_path, row, enisear_row("4"))
+    assert [(bad.file, bad.line) for bad in data.malformed] == [("enisear_appraisal/enISEAR_appraisal.tsv", 4)]
+    assert reason in data.malformed[0].reason
+    assert [example.id for example in data.train] == ["2", "4"]
+
+
+def test_enisear_header(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"enISEAR_appraisal\.tsv:1: the first line is not the header"):
+        enisear_table(tmp_path, header="Sentence_id\tSentence")

@@ -28,7 +28,10 @@ def example(identity: str, text: str = "text", corpus: str = "a") -> Example:
 
 
 def test_names_and_sources() -> None:
-    assert corpus_names() == ("builtin", "goemotions", "empatheticdialogues", "dailydialog", "emobank")
+    assert corpus_names() == (
+        "builtin", "builtin-probe", "builtin-pairs", "goemotions", "empatheticdialogues", "dailydialog", "emobank",
+        "cad-imdb", "isear", "enisear",
+    )  # fmt: skip
     for name in corpus_names():
         source = corpus_source(name)
         assert source.licence
@@ -126,6 +129,9 @@ def test_manifest_names_files_inside_the_folder_and_hashes_them(tmp_path: Path) 
         ("jsonl:a/b.jsonl:20", ("jsonl:a/b.jsonl", 20)),
         ("jsonl:C:\\data\\b.jsonl", ("jsonl:C:\\data\\b.jsonl", None)),
         ("jsonl:C:\\data\\b.jsonl:7", ("jsonl:C:\\data\\b.jsonl", 7)),
+        ("flips:goemotions", ("flips:goemotions", None)),
+        ("flips:goemotions:40", ("flips:goemotions", 40)),
+        ("flips:jsonl:a.jsonl:40", ("flips:jsonl:a.jsonl", 40)),
     ],
 )
 def test_parse_selection(selection: str, expected: tuple[str, int | None]) -> None:
@@ -135,7 +141,7 @@ def test_parse_selection(selection: str, expected: tuple[str, int | None]) -> No
 @pytest.mark.parametrize(
     "selection",
     ["", ":5", "goemotions:", "goemotions:0", "goemotions:-1", "goemotions:1.5", "goemotions:1_0", "goemotions:٣",
-     "goemotions:9999999999", "jsonl:", "jsonl::5", "jsonl:a:0"],
+     "goemotions:9999999999", "jsonl:", "jsonl::5", "jsonl:a:0", "flips:", "flips::5", "flips:goemotions:0"],
 )  # fmt: skip
 def test_parse_selection_refuses(selection: str) -> None:
     with pytest.raises(InputError):

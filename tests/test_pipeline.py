@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.tiny_models import save_tiny_llama
 from tests.tiny_runs import config, overrides
+from typer.testing import CliRunner
 
 from emoloom import pipeline, store
+from emoloom.cli import app
 from emoloom.config import Config
 from emoloom.decoding.protocol import Protocol
 from emoloom.errors import CandidateError, InputError
+from emoloom.models.candidates import prepare
+from emoloom.models.loading import load_base, load_checkpoint
 from emoloom.records import Leaderboard, Prediction
 from emoloom.screening import cells
 from emoloom.training import loop
@@ -200,3 +205,21 @@ def test_a_budget_in_seconds_is_calibrated_once(tiny: Path, tmp_path: Path) -> N
 def test_a_run_in_use_is_refused(finished: Path, tiny: Path) -> None:
     with store.RunFolder(finished).locked(), pytest.raises(InputError, match="in use by another process"):
         pipeline.screen(config(tiny, finished.parent))
+
+
+def test_a_trained_candidate_is_exported_as_a_folder_that_is_a_candidate_itself(
+    finished: Path, tiny: Path, tmp_path: Path
+) -> None:
+    root, name = finished, f"dir:{tiny}"
+    folder = tmp_path / "exported"
+    assert CliRunner().invoke(app, ["export", str(root), name, str(folder)]).output == f"dir:{folder}\n"
+    again = prepare(f"dir:{folder}", tmp_path, say=lambda line: None)
+    weights, _ = cells.trained_weights(store.RunFolder(root).training(name), name)
+    trained = load_checkpoint(prepare(name, tmp_path, say=lambda line: None), weights)
+    for key, value in load_base(again).state_dict().items():
+        assert torch.equal(value, trained.state_dict()[key]), key
+    refused = CliRunner().invoke(app, ["export", str(root), name, str(folder)])
+    assert isinstance(refused.exception, InputError)
+    assert "exists already" in str(refused.exception)
+    unknown = CliRunner().invoke(app, ["export", str(root), "no-such", str(tmp_path / "other")])
+    assert "has no candidate" in str(unknown.exception)

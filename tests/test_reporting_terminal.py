@@ -59,6 +59,8 @@ def test_only_checks_that_failed_are_listed(view: View) -> None:
     assert "2 passed, 2 failed, 2 skipped" in text  # one of them because no drift study was made
     assert "failed below-linear-floor: gemma-3-270m" in text
     assert "train-eval-leak" not in text
+    signatures = "parse-rate-low failed, flip-asymmetry skipped, decoding-drift skipped"
+    assert f"signatures of failure: {signatures}" in " ".join(text.split())
 
 
 def test_a_failed_candidate_keeps_its_line(view: View) -> None:
@@ -118,7 +120,8 @@ def test_names_and_messages_are_neither_markup_nor_control_sequences() -> None:
 def test_an_empty_leaderboard_prints_its_verdict_and_what_was_not_looked_at() -> None:
     leaderboard = make_leaderboard([], systems=(), checks=(), verdict="Nothing was scored.", smallest_difference=None)
     view = build_view(leaderboard, rows={}, predictions={}, manifests=[], config={}, costs={}, environment={})
-    assert printed(view).split("\n\n") == ["Nothing was scored.", "Checks: 0 passed, 0 failed, 1 skipped\n"]
+    checks = "Checks: 0 passed, 0 failed, 1 skipped\n  signatures of failure: decoding-drift skipped"
+    assert [part.rstrip() for part in printed(view).split("\n\n")] == ["Nothing was scored.", checks]
 
 
 def test_fragile_answers_are_counted_where_the_noise_was_measured() -> None:

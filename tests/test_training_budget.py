@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.test_pipeline import config, overrides
-from tests.tiny_models import save_tiny_llama, tiny_llama
+from tests.tiny_models import language_model_term, save_tiny_llama, tiny_llama
 from tests.training_runs import SETTINGS, tiny_run
 
 from emoloom import pipeline, store
@@ -21,7 +21,7 @@ from emoloom.errors import CandidateError
 from emoloom.models.candidates import prepare
 from emoloom.records import Leaderboard
 from emoloom.training import checkpoint, estimate
-from emoloom.training.batches import EncodedRow
+from emoloom.training.encoding import EncodedRow
 from emoloom.training.estimate import Memory, check_fits, estimate_memory
 from emoloom.training.signals import held_back
 
@@ -137,9 +137,6 @@ def test_memory_is_counted_from_the_architecture(tmp_path: Path) -> None:
 
 def test_activations_are_those_that_a_real_forward_keeps(tmp_path: Path) -> None:
     """A traced forward spells out each layer's causal mask, and repeats keys and values for it: a little more."""
-    from emoloom.training.batches import collate
-    from emoloom.training.losses import language_model_loss
-
     candidate = prepare(f"dir:{save_tiny_llama(tmp_path / 'tiny')}", tmp_path, say=lambda line: None)
     model, kept = tiny_llama(), {}
     own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
@@ -149,7 +146,7 @@ def test_activations_are_those_that_a_real_forward_keeps(tmp_path: Path) -> None
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        language_model_loss(model, collate(rows(4, 50)))
+        language_model_term(model, rows(4, 50))
     expected = sum(storage.nbytes() for address, storage in kept.items() if address not in own)
     mask, repeated = 4 * 50 * 50 * 4, 4 * 50 * 32 * 4
     found = estimate_memory(candidate, SETTINGS, rows(4, 50), "fp32").activations

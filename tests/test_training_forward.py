@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tiny_models import language_model_term
 from torch.nn import functional
 from transformers import (
     Gemma3ForCausalLM,
@@ -22,9 +23,9 @@ from transformers import (
 
 from emoloom.models.products import product
 from emoloom.training import forward, losses
-from emoloom.training.batches import EncodedRow, collate
+from emoloom.training.batches import collate
+from emoloom.training.encoding import EncodedRow
 from emoloom.training.forward import SHARING, use_fast_forward
-from emoloom.training.losses import language_model_loss
 from emoloom.training.recomputation import recompute_layers
 
 WINDOW = 5
@@ -82,7 +83,7 @@ def gradient_of(model: Any, loss: torch.Tensor) -> torch.Tensor:
 
 
 def in_batches(model: Any, rows: list[EncodedRow], size: int) -> tuple[float, torch.Tensor]:
-    parts = [language_model_loss(model, collate(rows[start : start + size]))[0] for start in range(0, len(rows), size)]
+    parts = [language_model_term(model, rows[start : start + size])[0] for start in range(0, len(rows), size)]
     total = torch.stack(parts).sum()
     return float(total.detach()), gradient_of(model, total)
 
@@ -113,10 +114,10 @@ def test_every_sharing_architecture_is_tested_and_really_shares(monkeypatch: pyt
         model = model_of(name)
         assert model.config.model_type == name
         model.base_model.embed_tokens.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape))
-        language_model_loss(model, collate(rows_of()))
+        language_model_term(model, rows_of())
         assert seen == [(1, 9), (8, 19)]
         monkeypatch.setattr(forward, "SHARING", frozenset())
-        language_model_loss(model, collate(rows_of()))
+        language_model_term(model, rows_of())
         assert seen[2:] == [(8, 28)]
         monkeypatch.undo()
         seen.clear()
@@ -193,7 +194,7 @@ def test_frozen_weights_get_no_gradient_and_spoil_none() -> None:
     frozen = [p for name, p in model.named_parameters() if "mlp" in name]
     for parameter in frozen:
         parameter.requires_grad_(False)
-    language_model_loss(model, collate(rows))[0].backward()
+    language_model_term(model, rows)[0].backward()
     assert all(parameter.grad is None for parameter in frozen)
     kept = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten()
                       for p in model.parameters()])  # fmt: skip
@@ -205,7 +206,7 @@ def test_bf16_stays_close_to_fp32() -> None:
     expected = in_batches(model, rows, 8)
     use_fast_forward(model, "bf16")
     with torch.autocast("cpu", torch.bfloat16):
-        parts = language_model_loss(model, collate(rows))[0]
+        parts = language_model_term(model, rows)[0]
     assert float(parts.detach()) == pytest.approx(expected[0], rel=0.01)
     found = gradient_of(model, parts)
     assert functional.cosine_similarity(found, expected[1], dim=0) > 0.999

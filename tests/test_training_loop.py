@@ -13,12 +13,13 @@ from safetensors import SafetensorError
 from tests.tiny_models import tiny_llama
 from tests.training_runs import BUDGET, SETTINGS, sources, tiny_codec, tiny_run
 
-from emoloom import store
+from emoloom import durable, store
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.codec import Codec
 from emoloom.progress import Tick, no_tick
 from emoloom.training import checkpoint
-from emoloom.training.loop import WEIGHTS, measure_tokens_per_second, train
+from emoloom.training.heads import Heads
+from emoloom.training.loop import WEIGHTS, Material, measure_tokens_per_second, train
 from emoloom.training.state import fresh_state, update_average
 
 
@@ -76,17 +77,17 @@ def test_a_failing_checkpoint_write_leaves_the_older_one(
     with pytest.raises(Killed):
         run(tmp_path / "cut", codec, killed_at(4))
     kept = checkpoint.latest(tmp_path / "cut")
-    honest, calls = store.sync, iter(range(1000))
+    honest, calls = durable.sync, iter(range(1000))
 
     def failing(path: Path) -> None:
         if next(calls) == call:
             raise OSError(fault, "injected")
         honest(path)
 
-    monkeypatch.setattr(store, "sync", failing)
+    monkeypatch.setattr(durable, "sync", failing)
     with pytest.raises(InputError, match="cannot be written"):
         run(tmp_path / "cut", codec)
-    monkeypatch.setattr(store, "sync", honest)
+    monkeypatch.setattr(durable, "sync", honest)
     assert kept is not None
     newest = checkpoint.latest(tmp_path / "cut")
     assert newest is not None
@@ -123,15 +124,17 @@ def test_a_loss_that_is_not_finite_is_a_named_failure(tmp_path: Path, codec: Cod
     with torch.no_grad():
         model.model.norm.weight.fill_(float("inf"))
     with pytest.raises(CandidateError) as caught:
-        train(model, codec, sources(), SETTINGS, budget_tokens=BUDGET, seed=0, folder=tmp_path / "run", dtype="fp32",
-              tick=lambda done, total, note: None)  # fmt: skip
+        train(
+            model, codec, Material(sources()), SETTINGS, budget_tokens=BUDGET, seed=0, folder=tmp_path / "run",
+            dtype="fp32", tick=no_tick,
+        )  # fmt: skip
     assert caught.value.code == "nan-loss"
 
 
 def test_the_average_starts_short_and_grows_long() -> None:
     model = tiny_llama(layers=1)
     average = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
-    running = fresh_state(model, SETTINGS)._replace(average=average)
+    running = fresh_state(model, Heads(4, torch.device("cpu")), SETTINGS)._replace(average=average)
     update_average(running, step=0, decay=0.99)
     name, parameter = next(iter(model.named_parameters()))
     assert torch.allclose(average[name], 0.9 * parameter)
@@ -141,14 +144,18 @@ def test_the_average_starts_short_and_grows_long() -> None:
 
 
 def test_speed_is_measured_on_real_steps(codec: Codec) -> None:
-    assert measure_tokens_per_second(tiny_llama(layers=1), codec, sources(), SETTINGS, seed=0, dtype="fp32") > 0
+    assert (
+        measure_tokens_per_second(tiny_llama(layers=1), codec, Material(sources()), SETTINGS, seed=0, dtype="fp32") > 0
+    )
 
 
 def test_bf16_autocast_trains_close_to_fp32(tmp_path: Path, codec: Codec) -> None:
     losses = {}
     for dtype in ("fp32", "bf16"):
-        train(tiny_llama(layers=2), codec, sources(), SETTINGS, budget_tokens=BUDGET, seed=0, folder=tmp_path / dtype,
-              dtype=dtype, tick=lambda done, total, note: None)  # fmt: skip
+        train(
+            tiny_llama(layers=2), codec, Material(sources()), SETTINGS, budget_tokens=BUDGET, seed=0,
+            folder=tmp_path / dtype, dtype=dtype, tick=no_tick,
+        )  # fmt: skip
         last = json.loads((tmp_path / dtype / store.TRAINING_LOG).read_text().splitlines()[-1])
         losses[dtype] = last["loss_lm_sum"] / last["loss_lm_count"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.1)

@@ -14,14 +14,13 @@ import torch
 from safetensors.torch import load_file
 from tests.test_pipeline import overrides
 from tests.tiny_models import save_tiny_llama, tiny_llama
-from tests.training_runs import SETTINGS, sources, tiny_codec, tiny_run
+from tests.training_runs import ALL_TERMS, SETTINGS, material_with_all_terms, tiny_codec, tiny_run
 
 from emoloom import store
-from emoloom.training import loop
-from emoloom.training.batches import encode_row
+from emoloom.training.encoding import Item, encode_pair, encode_row
+from emoloom.training.loop import WEIGHTS, Course
 from emoloom.training.processes import Processes
 from emoloom.training.recomputation import recompute_layers
-from emoloom.training.state import fresh_state
 
 
 @pytest.fixture(autouse=True)
@@ -32,24 +31,41 @@ def _one_thread() -> None:
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-@pytest.mark.parametrize("micro_rows", [1, 2, 8])
-def test_eight_times_one_is_four_times_two_is_one_times_eight(micro_rows: int, tmp_path: Path) -> None:
-    """Loss and gradient of a step, before the optimiser sees them."""
-    codec = tiny_codec(tmp_path)
-    rows = [encode_row(codec, row) for row in sources()[1].rows[:8]]
+@pytest.mark.parametrize("classify_by", ["head", "slots"])
+@pytest.mark.parametrize("micro_rows", [1, 2, 4])
+def test_eight_times_one_is_four_times_two_is_one_times_eight(
+    micro_rows: int, classify_by: str, tmp_path: Path
+) -> None:
+    """All terms and the gradient of a step, before the optimiser sees them; pairs stay together."""
+    codec, material = tiny_codec(tmp_path), material_with_all_terms()
+    items = [Item((encode_row(codec, row),)) for row in material.sources[1].rows[:6]]
+    items += [encode_pair(codec, pair) for pair in material.pairs[:2]]
     found = {}
     for micro in (0, micro_rows):
         model = tiny_llama(layers=2)
-        settings = SETTINGS.model_copy(update={"micro_rows": micro, "clip_norm": 1e9, "learning_rate": 1.0})
-        state = fresh_state(model, settings)
-        gradients: list[torch.Tensor] = []
-        state.optimiser.register_step_pre_hook(
-            lambda *_, model=model, kept=gradients: kept.extend(p.grad.clone() for p in model.parameters())
+        settings = SETTINGS.model_copy(
+            update={
+                "micro_rows": micro,
+                "clip_norm": 1e9,
+                "learning_rate": 1.0,
+                "classify_by": classify_by,
+                **ALL_TERMS,
+            }
         )
-        loss, _, _ = loop._step(model, state, rows, settings, 0, "fp32", Processes())
-        found[micro] = (loss[0] / loss[1], torch.cat([gradient.flatten() for gradient in gradients]))
-    assert found[micro_rows][0] == pytest.approx(found[0][0], rel=1e-6)
-    torch.testing.assert_close(found[micro_rows][1], found[0][1], rtol=1e-4, atol=1e-7)
+        course = Course(model, codec, material, settings, seed=0, dtype="fp32")
+        gradients: list[torch.Tensor] = []
+        course.state.optimiser.register_step_pre_hook(
+            lambda *_, course=course, kept=gradients: kept.extend(
+                p.grad.clone() for p in course.state.parameters.values() if p.grad is not None
+            )
+        )
+        done = course.step(items, 0)
+        found[micro] = (done, torch.cat([gradient.flatten() for gradient in gradients]))
+    whole, split = found[0][0], found[micro_rows][0]
+    assert set(whole.sums) == {"lm", "cls", "reg", "vad", "app", "flip"}
+    assert split.counts == whole.counts
+    assert split.sums == pytest.approx(whole.sums, rel=1e-5)
+    torch.testing.assert_close(found[micro_rows][1], found[0][1], rtol=1e-4, atol=1e-6)
 
 
 def test_recomputed_layers_give_the_same_bytes(tmp_path: Path) -> None:
@@ -91,7 +107,7 @@ def trained(run: Path) -> tuple[dict[str, torch.Tensor], list[float]]:
     """Averaged weights and the loss of every step of the run's one candidate."""
     (folder,) = run.glob("candidates/*/train")
     log = [json.loads(line) for line in (folder / store.TRAINING_LOG).read_text().splitlines()]
-    return load_file(folder / loop.WEIGHTS), [entry["loss_lm_sum"] / entry["loss_lm_count"] for entry in log]
+    return load_file(folder / WEIGHTS), [entry["loss_lm_sum"] / entry["loss_lm_count"] for entry in log]
 
 
 @pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])

@@ -102,3 +102,15 @@ def _drawn(kind: Any, config: Any, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return kind(config).eval()
+
+
+def language_model_term(model: Any, rows: Any) -> tuple[torch.Tensor, int]:
+    """Sum and count of L_lm over encoded rows in one batch."""
+    from emoloom.training.batches import collate
+    from emoloom.training.forward import hidden_states
+    from emoloom.training.losses import language_model_loss
+
+    batch = collate(rows)
+    hidden = hidden_states(model, batch)[batch.predictor[:, 0], batch.predictor[:, 1]]
+    spoken = language_model_loss(hidden, model.get_output_embeddings(), batch.target)
+    return spoken.sum, spoken.n

@@ -12,13 +12,19 @@ from tests.tiny_models import byte_tokenizer, tiny_llama
 from emoloom.config import TrainingSettings
 from emoloom.models.codec import Codec
 from emoloom.progress import Tick, no_tick
+from emoloom.records import Appraisal, Target, TrainingPair, Vad
 from emoloom.store import write_json
-from emoloom.training.loop import Source, train
+from emoloom.training.loop import Material, train
+from emoloom.training.mixture import Source
 
 SETTINGS = TrainingSettings(
     learning_rate=0.01, warmup_steps=3, batch_rows=4, window_rows=16, checkpoint_steps=3, dtype="fp32"
 )
 BUDGET = 16_000
+ALL_TERMS = {
+    "lambda_cls": 0.5, "lambda_reg": 2.0, "lambda_vad": 1.0, "lambda_app": 0.3, "lambda_flip": 1.5,
+    "label_adjustment": 0.3, "sampler": "entropy",
+}  # fmt: skip
 
 
 def sources() -> list[Source]:
@@ -27,17 +33,33 @@ def sources() -> list[Source]:
     return [Source(a, 0.2), Source(b, 0.8)]
 
 
+def material_with_all_terms() -> Material:
+    """Sources, pairs and appraisals for every term of the objective."""
+    a, b = sources()
+    appraisal = Appraisal(goal_attainment=0.75, controllability=None, certainty=0.5, fairness=0.25)
+    cued = Target(labels=("anger", "sadness"), vad=Vad(v=0.23, a=0.61, d=0.4), rationale="awful mess")
+    rows = [row.model_copy(update={"appraisal": appraisal, "target": cued}) for row in b.rows[:6]]
+    unlabelled = rows[0].model_copy(update={"id": "unlabelled", "labels_known": False, "appraisal": None})
+    mirrored = cued.model_copy(update={"labels": ("joy",), "vad": Vad(v=0.77, a=0.61, d=0.4), "rationale": "great"})
+    pairs = [
+        TrainingPair(first=row, second=row.model_copy(update={"id": f"{row.id}~", "target": mirrored}), how="antonym")
+        for row in rows[2:5]
+    ]
+    return Material([a, b._replace(rows=[unlabelled, *rows[1:], *b.rows[6:]])], pairs, 0.2)
+
+
 def tiny_codec(folder: Path) -> Codec:
     write_json(folder / "tokenizer.json", byte_tokenizer())
     return Codec(folder / "tokenizer.json", bos_id=None, eos_id=2)
 
 
 def tiny_run(folder: Path, tick: Tick = no_tick, budget: int = BUDGET, **settings: Any) -> Path:
-    """Train a tiny model into `folder`, with one thread, and return the path of its averaged weights."""
+    """Train a tiny model into `folder`, all terms on, with one thread; the path of its averaged weights."""
     torch.set_num_threads(1)
     return train(
-        tiny_llama(layers=2), tiny_codec(folder.parent), sources(), SETTINGS.model_copy(update=settings),
-        budget_tokens=budget, seed=0, folder=folder, dtype="fp32", tick=tick,
+        tiny_llama(layers=2), tiny_codec(folder.parent), material_with_all_terms(),
+        SETTINGS.model_copy(update={**ALL_TERMS, **settings}), budget_tokens=budget, seed=0,
+        folder=folder, dtype="fp32", tick=tick,
     )  # fmt: skip
 
 

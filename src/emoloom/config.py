@@ -35,15 +35,29 @@ class DataSettings(Section):
     """Which texts are trained on and which are scored."""
 
     data_dir: str = ""
-    """Folder with the official corpus files, one sub-folder a corpus; not needed for `builtin`."""
+    """Folder with the official corpus files, one sub-folder a corpus; not needed for `builtin` and `builtin-probe`."""
     source_a: str = "builtin"
     """Training source A."""
     source_b: str = ""
     """Training source B; empty for none."""
     share_a: float = Field(0.2, ge=0.0, le=1.0)
     """Share of training rows drawn from A where there are two sources (the paper's mix2080)."""
+    gold_vad: str = ""
+    """Training source with human VAD and without labels (`emobank`), drawn beside A and B; empty for none."""
+    gold_share: float = Field(0.2, gt=0.0, lt=1.0)
+    """Share of training rows drawn from it."""
+    gold_fraction: float = Field(1.0, ge=0.0, le=1.0)
+    """Share of its rows whose target is the human VAD; the others get weak VAD like any text."""
+    flip_share: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of training items that are mirrored pairs, made from the sources' rows and the built-in ones."""
+    appraisal: Literal["", "builtin", "isear"] = ""
+    """Corpus of the appraisal classifier whose soft targets L_app learns; empty for none."""
     evaluate: tuple[str, ...] = ("builtin:128",)
     """Corpora to score, each `name` or `name:rows` (a seeded sample of its evaluation split)."""
+    sample_seed: int = Field(-1, ge=-1)
+    """Seed of `name:rows` samples; -1 takes run.seed. Runs of several seeds are compared on the same rows."""
+    shuffled_b: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of B's training rows whose labels change places: a stress test, never for a model that is used."""
     max_malformed: int = Field(0, ge=0)
     """Malformed rows that a corpus may have before a run refuses it."""
     lexicon: str = "builtin"
@@ -79,9 +93,11 @@ class TrainingSettings(Section):
     clip_norm: float = Field(1.0, gt=0.0)
     """Largest global gradient norm."""
     batch_rows: int = Field(8, ge=1, le=4096)
-    """Rows per optimiser step, over all processes."""
+    """Items (rows, or mirrored pairs) per optimiser step, over all processes."""
     micro_rows: int = Field(0, ge=0, le=4096)
-    """Most rows in one forward pass: a step adds up the gradients of several. 0 means all rows of the step."""
+    """Most items in one forward pass: a step adds up the gradients of several. 0 means all items of the step."""
+    pass_tokens: int = Field(4096, ge=64, le=1_000_000)
+    """Most tokens in one forward pass, padding counted: a step with a very long row takes several."""
     gradient_checkpointing: bool = False
     """Compute each layer again in the backward pass instead of keeping it: less memory, about a third more time."""
     method: Literal["full", "lora"] = "full"
@@ -91,7 +107,31 @@ class TrainingSettings(Section):
     lora_alpha: int = Field(32, ge=1, le=4096)
     """The adapters' product is scaled by `lora_alpha / lora_rank`."""
     window_rows: int = Field(128, ge=1)
-    """Rows drawn together; batches of like length are formed inside this window only."""
+    """Items drawn together; batches of like length are formed inside this window only."""
+    lambda_cls: float = Field(0.0, ge=0.0, le=100.0)
+    """Weight of L_cls, binary cross-entropy of the labels; 0 switches a term off."""
+    lambda_reg: float = Field(0.0, ge=0.0, le=1000.0)
+    """Weight of L_reg, squared error of the numbers written."""
+    lambda_vad: float = Field(0.0, ge=0.0, le=1000.0)
+    """Weight of L_vad, squared error of the VAD that the written words imply."""
+    lambda_app: float = Field(0.0, ge=0.0, le=100.0)
+    """Weight of L_app, binary cross-entropy of the appraisal classifier's soft targets."""
+    lambda_flip: float = Field(0.0, ge=0.0, le=1000.0)
+    """Weight of L_flip, squared error of mirrored valence over mirrored pairs."""
+    classify_by: Literal["head", "slots"] = "head"
+    """How L_cls reads p_k: a linear head on the last prompt token, or the token distribution at the label slots."""
+    label_adjustment: float = Field(0.0, ge=0.0, le=2.0)
+    """Strength of logit adjustment on label tokens: what is learnt is p(label | text) / share(label)^strength."""
+    sampler: Literal["prior", "entropy"] = "prior"
+    """Shares of the sources: fixed, or drawn toward the source of which the model is less sure."""
+    temperature_start: float = Field(0.5, gt=0.0, le=100.0)
+    """Temperature of the entropy-aware sampler at the start."""
+    temperature_end: float = Field(0.1, gt=0.0, le=100.0)
+    """Its temperature at the end of the cooling."""
+    cooling_items: int = Field(5000, ge=1)
+    """Items over which the temperature falls, linearly."""
+    confidence_decay: float = Field(0.95, ge=0.0, lt=1.0)
+    """Decay of the moving average of each source's confidence, per step."""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the forward and backward pass; `auto` takes bf16 where the machine computes in it."""
     checkpoint_steps: int = Field(100, ge=1)
@@ -135,6 +175,14 @@ class Config(Section):
     training: TrainingSettings = TrainingSettings()
     decoding: DecodingSettings = DecodingSettings()
     scoring: ScoringSettings = ScoringSettings()
+
+    @model_validator(mode="after")
+    def _terms_have_data(self) -> Self:
+        if self.training.lambda_flip and not self.data.flip_share:
+            raise ValueError("training.lambda_flip needs mirrored pairs: set data.flip_share")
+        if self.training.lambda_app and not self.data.appraisal:
+            raise ValueError("training.lambda_app needs soft targets: set data.appraisal")
+        return self
 
 
 def load_config(path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:

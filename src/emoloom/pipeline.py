@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoloom import store
 from emoloom.config import Config, config_from_json, load_config
-from emoloom.errors import CandidateError, EmoloomError, InputError
+from emoloom.errors import CandidateError, EmoloomError, InputError, nearest
 from emoloom.models.candidates import Candidate, parse_name
 from emoloom.models.candidates import prepare as prepare_candidate
 from emoloom.models.codec import load_codec
 from emoloom.progress import bar, say
-from emoloom.records import Example, Leaderboard, TrainingRow
+from emoloom.records import Example, Leaderboard, TrainingPair, TrainingRow
 from emoloom.screening import cells
 from emoloom.screening.data import Data, facts_of
 from emoloom.screening.plan import parse_budget, read_plan, write_plan
@@ -75,7 +75,7 @@ def follow() -> None:
         if begun is not None:
             run, config = RunFolder(Path(begun["run"])), config_from_json(begun["config"], begun["run"])
             data = _read_data(run, config)
-            cells.follow(config, data.training, data.shares, processes)
+            cells.follow(config, data, processes)
 
 
 def decode(root: Path) -> Path:
@@ -101,6 +101,21 @@ def report(root: Path) -> Path:
     with run.changing():
         _report_stage(run, config, data, _systems(run, config, data))
     return run.report
+
+
+def export(root: Path, name: str, folder: Path, cache_dir: str) -> None:
+    """Write a trained candidate of a run into a folder of its own; see `models.export`."""
+    from emoloom.models.export import export as write
+
+    run, config, _ = _reopen(root)
+    if name not in config.candidates.names:
+        raise InputError(
+            f"has no candidate '{name}'", where=str(root), next_step=nearest(name, config.candidates.names)
+        )
+    cache = Path(cache_dir or config.candidates.cache_dir)
+    with run.locked():
+        weights, _ = cells.trained_weights(run.training(name), name)
+        write(prepare_candidate(name, cache, offline=config.candidates.offline, say=say), weights, folder)
 
 
 def audit(
@@ -217,11 +232,12 @@ def _data_stage(run: RunFolder, config: Config) -> Data:
     from emoloom.corpora.preparation import prepare
 
     with bar("preparing data", "steps") as tick:
-        prepared = prepare(config.data, config.run.seed, tick)
+        prepared = prepare(config.data, config.run.seed, tick, Path(config.candidates.cache_dir).expanduser())
     facts = facts_of(prepared)
-    key = cells.data_key(facts, prepared.training, prepared.evaluation)
+    key = cells.data_key(facts, prepared.training, prepared.pairs, prepared.evaluation)
     if not store.stage_done(run.data, key):
         store.write_records(run.training_rows, prepared.training, kind="training rows")
+        store.write_records(run.training_pairs, prepared.pairs, kind="training pairs")
         for name, rows in prepared.evaluation.items():
             store.write_records(run.evaluation_rows(name), rows, kind="evaluation rows", corpus=name)
         store.write_json(run.facts, facts)
@@ -235,6 +251,7 @@ def _read_data(run: RunFolder, config: Config) -> Data:
     names = [parse_selection(entry)[0] for entry in config.data.evaluate]
     return Data(
         training=store.read_records(run.training_rows, TrainingRow),
+        pairs=store.read_records(run.training_pairs, TrainingPair),
         evaluation={name: store.read_records(run.evaluation_rows(name), Example) for name in names},
         facts=dict(store.read_json(run.facts)),
     )
@@ -278,8 +295,7 @@ def _plan_one(run: RunFolder, config: Config, data: Data, processes: Processes, 
     plan = read_plan(run.plan)
     known = plan.candidates.get(candidate.name)
     if known is None or known.identity != candidate.identity:
-        answered = [example for rows in data.evaluation.values() for example in rows]
-        planned, costs = cells.plan_candidate(candidate, config, data.training, data.shares, answered, processes)
+        planned, costs = cells.plan_candidate(candidate, config, data, processes)
         write_plan(run.plan, plan.model_copy(update={"candidates": {**plan.candidates, candidate.name: planned}}))
         _note_costs(run, candidate.name, {"estimate": costs})
 
@@ -287,9 +303,8 @@ def _plan_one(run: RunFolder, config: Config, data: Data, processes: Processes, 
 def _train_one(run: RunFolder, config: Config, data: Data, processes: Processes, candidate: Candidate) -> None:
     planned = read_plan(run.plan).candidates[candidate.name]
     facts = cells.train_cell(
-        run.training(candidate.name), candidate, planned, config, store.file_digest(run.training_rows), data.training,
-        data.shares, next(iter(data.evaluation.values())), processes,
-    )  # fmt: skip
+        run.training(candidate.name), candidate, planned, config, run.training_data_id(), data, processes
+    )
     _note_costs(run, candidate.name, {"training_seconds": facts["seconds"], "memory_bytes": facts["peak_bytes"]})
 
 
@@ -320,10 +335,11 @@ def _score_stage(run: RunFolder, config: Config, data: Data, systems: list[Any])
 
 def _scored(config: Config, data: Data, systems: list[Any]) -> Leaderboard:
     """The leaderboard of these systems."""
+    from emoloom.corpora.cleaning import n_leaked
     from emoloom.scoring.leaderboard import LeakCount, build_leaderboard
 
     removed = data.facts["leaks_removed"]
-    leaks = {name: LeakCount(removed[name], _leaked(data.training, rows)) for name, rows in data.evaluation.items()}
+    leaks = {name: LeakCount(removed[name], n_leaked(data.training, rows)) for name, rows in data.evaluation.items()}
     with bar("scoring", "score cards") as tick:
         return build_leaderboard(
             config.run.name, systems, data.evaluation, constants=data.constants, leaks=leaks,
@@ -350,14 +366,6 @@ def _candidate_systems(run: RunFolder, config: Config, data: Data) -> list[Any]:
     return candidate_systems(run, config, failures, list(data.evaluation))
 
 
-def _leaked(training: Sequence[TrainingRow], evaluated: Sequence[Example]) -> int:
-    """Training rows whose text is evaluated: counted again on the rows that were really used."""
-    from emoloom.corpora.cleaning import comparable_text
-
-    texts = {comparable_text(example.text) for example in evaluated}
-    return sum(comparable_text(row.text) in texts for row in training)
-
-
 def _report_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> None:
     board = store.read_record(run.leaderboard, Leaderboard)
     for path, text in _rendered(run, _view(run, config, data, systems, board)).items():
@@ -366,11 +374,10 @@ def _report_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]
 
 def _rendered(run: RunFolder, view: Any) -> dict[Path, str]:
     """Every file of the report with its text."""
-    from emoloom.reporting.exports import leaderboard_csv, leaderboard_latex, leaderboard_markdown
-    from emoloom.reporting.page import render_page
+    from emoloom.reporting import exports, page
 
-    texts = {run.table: leaderboard_csv, run.summary: leaderboard_markdown, run.latex: leaderboard_latex}
-    return {run.report: render_page(view), **{path: made(view) for path, made in texts.items()}}
+    tables = zip((run.table, run.summary, run.latex), exports.TABLES, strict=True)
+    return {run.report: page.render_page(view), **{path: made(view) for path, made in tables}}
 
 
 def _view(run: RunFolder, config: Config, data: Data, systems: list[Any], board: Leaderboard) -> Any:

@@ -99,6 +99,19 @@ class TrainingRow(Record):
     corpus: str
     text: str
     target: Target
+    labels_known: bool = True
+    """False where the labels are a guess that stands in for missing ones: they are shown and not learnt."""
+    appraisal: Appraisal | None = None
+    """Soft appraisal of the text by the external classifier, where one is asked for."""
+
+
+class TrainingPair(Record):
+    """Two texts that mirror each other, with mirrored targets: v' = 1 - v, a and d kept."""
+
+    first: TrainingRow
+    second: TrainingRow
+    how: str
+    """What was changed: antonym, negation, intensity, ..."""
 
 
 class Parse(Record):
@@ -221,4 +234,4 @@ class Leaderboard(Record):
     metrics: tuple[MetricValue, ...]
     checks: tuple[Check, ...]
     verdict: str
-    """One or two sentences: which candidate, how sure, and against which floor."""
+    """A few sentences: which candidate, how sure, what would tell a tie apart, and against which floor."""

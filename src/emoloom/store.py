@@ -7,14 +7,12 @@ finished command leaves `seal.json`, the SHA-256 of every file of the run.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any, Generic, TypeVar
 from filelock import FileLock, Timeout
 
 from emoloom import __version__
+from emoloom.durable import write_whole
 from emoloom.errors import InputError
 from emoloom.records import Record
 
@@ -40,38 +39,6 @@ _UNSEALED = re.compile(r"seal\.json|costs\.json|elapsed\.json|\.lock|\..*\.(part
 def digest_of(value: Any) -> str:
     """SHA-256 of a JSON-able value in canonical form."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses while `path` is written into one line for the user."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"cannot be written ({error.strerror or error})",
-            where=str(path),
-            next_step="free space or set run.directory",
-        ) from error
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it into place durably.
-
-    Raises:
-        InputError: the place cannot be written (permissions, full disk); nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(temporary)
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -258,6 +225,7 @@ class RunFolder:
         self.plan = root / "plan.json"
         self.data = root / "data"
         self.training_rows = self.data / "train.jsonl"
+        self.training_pairs = self.data / "pairs.jsonl"
         self.facts = self.data / "facts.json"
         self.scores = root / "scores"
         self.leaderboard = self.scores / "leaderboard.json"
@@ -281,6 +249,10 @@ class RunFolder:
     def training(self, candidate: str) -> Path:
         """Folder of a candidate's training: checkpoints, log, final weights."""
         return self.root / "candidates" / self.slug(candidate) / "train"
+
+    def training_data_id(self) -> str:
+        """Digest of everything that is trained on."""
+        return digest_of([file_digest(self.training_rows), file_digest(self.training_pairs)])
 
     def predictions(self, candidate: str, state: str) -> Path:
         """Folder of a candidate's predictions; `state` is TRAINED or UNTRAINED."""
@@ -386,12 +358,3 @@ def remove_folder(folder: Path) -> None:
 
 def _fill(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def sync(path: Path) -> None:
-    """Make a file or a folder's entries durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

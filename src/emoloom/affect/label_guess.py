@@ -18,7 +18,8 @@ LabelGuess = Callable[[Sequence[str]], list[tuple[str, ...]]]
 """Texts to their labels of goemotions-28, at least one each."""
 _LEAST_PROBABILITY = 0.3
 _MOST_LABELS = 5
-_TOKEN = r"[\w']+|[!?]+"
+TOKEN = r"[\w']+|[!?]+"
+"""Words, and marks that carry affect, as linear models see a text."""
 
 
 def fit_label_guess(examples: Sequence[Example]) -> LabelGuess:
@@ -40,7 +41,7 @@ def fit_label_guess(examples: Sequence[Example]) -> LabelGuess:
         raise InputError("labels cannot be learnt: the examples have fewer than two different labels")
     least_rows = 2 if len(labelled) > 1000 else 1
     vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), min_df=least_rows, sublinear_tf=True, token_pattern=_TOKEN, max_features=40_000
+        ngram_range=(1, 2), min_df=least_rows, sublinear_tf=True, token_pattern=TOKEN, max_features=40_000
     )
     features = vectorizer.fit_transform([example.text for example in labelled])
     model = OneVsRestClassifier(LogisticRegression(C=6.0, solver="liblinear", max_iter=1000))

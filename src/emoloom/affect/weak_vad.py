@@ -21,6 +21,7 @@ from emoloom.affect.lexicon import Lexicon
 from emoloom.affect.lexicon_files import Entry
 from emoloom.affect.modifiers import CONTRAST, DIMINISHERS, INTENSIFIERS, NOT_NEGATING, is_negator
 from emoloom.affect.words import WORD, plain
+from emoloom.contract.prompt import decimals
 from emoloom.errors import InputError, nearest
 from emoloom.records import Vad
 
@@ -268,5 +269,5 @@ def _scaled(entry: Entry, factor: float) -> Entry:
 
 
 def _vad(value: Entry) -> Vad:
-    v, a, d = (round(min(max(x, 0.0), 1.0), 2) for x in value)
+    v, a, d = (round(min(max(x, 0.0), 1.0), decimals()) for x in value)
     return Vad(v=v, a=a, d=d)

@@ -39,6 +39,7 @@ def corpora_list() -> None:
         source = corpus_source(name)
         print(f"{name:22} {source.licence:18} {source.where_to_get}")
     print(f"{'jsonl:PATH':22} {'yours':18} one JSON object a line: text, labels, taxonomy; optional vad, id, split")
+    print(f"{'flips:NAME':22} {'as NAME':18} evaluation only: mirrored pairs made of NAME's evaluation split")
 
 
 @corpora_app.command("show")

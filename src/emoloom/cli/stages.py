@@ -84,6 +84,20 @@ def report(
         raise InputError("no browser could be started", where=str(path), next_step="open the file by hand")
 
 
+@app.command()
+def export(
+    run: RunArgument,
+    candidate: Annotated[str, typer.Argument(help="Name of a trained candidate of the run.")],
+    folder: Annotated[Path, typer.Argument(help="New folder for config, tokenizer and weights.")],
+    cache_dir: Annotated[str, typer.Option(help="Where base models are kept, if not where the run says.")] = "",
+) -> None:
+    """Write a trained candidate as a folder that `dir:FOLDER`, transformers and serving stacks read."""
+    from emoloom import pipeline
+
+    pipeline.export(run, candidate, folder, cache_dir)
+    print(f"dir:{folder}")
+
+
 def _follows() -> bool:
     """Whether a launcher started this process beside the one that leads, by the variables it sets."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"

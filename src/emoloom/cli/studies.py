@@ -65,6 +65,25 @@ def bench_kv_off(
     print_json(result) if as_json else print_tree(result)
 
 
+@bench_app.command("losses")
+def bench_losses(
+    candidate: CandidateOption = "smollm2-135m",
+    rows: Annotated[int, typer.Option(min=2, help="Training rows, drawn with the seed.")] = 64,
+    data_dir: DataOption = "",
+    repeats: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians count.")] = 5,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What the five affective terms cost, beside the language-model loss alone; GoEmotions rows with --data-dir."""
+    from emoloom.config import load_config
+    from emoloom.progress import say
+    from emoloom.studies.bench_losses import bench_losses as measure
+
+    config = load_config(None, (*_real_rows(data_dir), *(overrides or ())))
+    result = measure(candidate, config, n_rows=rows, repeats=repeats, say=say)
+    print_json(result) if as_json else print_tree(result)
+
+
 @bench_app.command("train")
 def bench_train(
     candidate: CandidateOption = "smollm2-135m",
@@ -83,8 +102,11 @@ def bench_train(
 
     if dtype not in ("", "bf16", "fp32"):
         raise InputError(f"'{dtype}' is no arithmetic", where="--dtype", next_step="give bf16 or fp32")
-    corpus = ("data.source_a=goemotions",) if data_dir else ()
-    where = (f"data.data_dir={json.dumps(data_dir)}",) if data_dir else ()
-    config = load_config(None, (*corpus, *where, *(overrides or ())))
+    config = load_config(None, (*_real_rows(data_dir), *(overrides or ())))
     result = measure(candidate, config, n_rows=rows, dtype=dtype, slices=repeats, steps=steps, say=say)
     print_json(result) if as_json else print_tree(result)
+
+
+def _real_rows(data_dir: str) -> tuple[str, ...]:
+    """Overrides that train on GoEmotions where its folder is given."""
+    return ("data.source_a=goemotions", f"data.data_dir={json.dumps(data_dir)}") if data_dir else ()

@@ -10,9 +10,10 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
-from emoloom.contract.prompt import LABELS, MAX_LABELS, line_of, render_target
+from emoloom.contract.prompt import LABELS, MAX_LABELS, decimals, line_of, render_target
 from emoloom.records import Finish, Parse, Target, Vad
 
 OK = "ok"
@@ -39,12 +40,16 @@ MAX_SCAN_CHARS = 8192
 MAX_SCAN_ATTEMPTS = 256
 
 _STRING = r'"(?:[^"\\\x00-\x1f]|\\.)*"'
-_UNIT = r"(0\.[0-9][0-9]|1\.00)"
-_STRICT = re.compile(
-    r'\{"labels":\[("[a-z]+"(?:,"[a-z]+")*)\],"vad":\{"v":' + _UNIT + r',"a":' + _UNIT + r',"d":' + _UNIT
-    + r'\},"rationale":(' + _STRING + r")\}"
-)  # fmt: skip
-_NUMBER_TWO_DECIMALS = re.compile(r"-?[0-9]+\.[0-9][0-9]")
+
+
+@cache
+def _strict_line(n: int) -> re.Pattern[str]:
+    """The contract's line with n decimals in a VAD number."""
+    unit = rf"(0\.[0-9]{{{n}}}|1\.0{{{n}}})"
+    return re.compile(
+        r'\{"labels":\[("[a-z]+"(?:,"[a-z]+")*)\],"vad":\{"v":' + unit + r',"a":' + unit + r',"d":' + unit
+        + r'\},"rationale":(' + _STRING + r")\}"
+    )  # fmt: skip
 
 
 class _NumberText(str):
@@ -98,7 +103,7 @@ def parse(output: str, finish: Finish = "eos") -> Parse:
 
 def _is_canonical(output: str, answer: Target) -> bool:
     """Whether the output is the renderer's line for this answer, up to the order of its labels."""
-    if not _STRICT.fullmatch(output):
+    if not _strict_line(decimals()).fullmatch(output):
         return False
     rendered = line_of(render_target(answer))
     return output[output.index("]") :] == rendered[rendered.index("]") :]
@@ -116,7 +121,7 @@ def _why_not_canonical(output: str, found: dict[str, Any]) -> str:
         return "extra-text"
     if set(found) != {"labels", "vad", "rationale"} or set(found["vad"]) != {"v", "a", "d"}:
         return "extra-key"
-    if not all(_NUMBER_TWO_DECIMALS.fullmatch(found["vad"][axis]) for axis in "vad"):
+    if not all(re.fullmatch(rf"-?[0-9]+\.[0-9]{{{decimals()}}}", found["vad"][axis]) for axis in "vad"):
         return "wrong-precision"
     return "not-canonical"
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal, NamedTuple
 
 from emoloom.contract.taxonomy import GOEMOTIONS_28
@@ -63,9 +66,30 @@ def _json_string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+_decimals: ContextVar[int] = ContextVar("decimals", default=2)
+
+
+def decimals() -> int:
+    """Decimals of a VAD number: two, but inside `studied_decimals`."""
+    return _decimals.get()
+
+
+@contextmanager
+def studied_decimals(number: int) -> Iterator[None]:
+    """Render and parse VAD with another number of decimals: for the ablation that asks what precision costs.
+
+    It is another contract, with an id of its own: no score from inside can be ranked with one from outside.
+    """
+    token = _decimals.set(number)
+    try:
+        yield
+    finally:
+        _decimals.reset(token)
+
+
 def format_number(value: float) -> str:
     """A VAD value with exactly two decimals, `0.00` to `1.00`."""
-    return f"{min(max(value, 0.0), 1.0) + 0.0:.2f}"  # + 0.0: -0.0 would be written `-0.00`
+    return f"{min(max(value, 0.0), 1.0) + 0.0:.{decimals()}f}"  # + 0.0: -0.0 would be written `-0.00`
 
 
 def render_prompt(text: str) -> tuple[Piece, ...]:

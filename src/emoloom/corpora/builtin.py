@@ -14,6 +14,7 @@ from emoloom.contract.taxonomy import GOEMOTIONS_28
 from emoloom.corpora.files import required_file
 from emoloom.corpora.lines import RowError, decimal_number, read_lines, shown, usable_text
 from emoloom.corpora.manifest import Reading, Source
+from emoloom.corpora.mirrored import by_valence
 from emoloom.errors import InputError
 from emoloom.records import Appraisal, Example, MalformedRow, Vad
 
@@ -27,6 +28,18 @@ SOURCE = Source(
     evaluation_split="eval",
     expected={("train", "rows"): 742, ("eval", "rows"): 286, ("probe", "rows"): 192, ("pairs", "pairs"): 136},
     notes=("texts, labels, VAD and appraisal were written together by the corpus' authors; no reader rated them",),
+)
+PAIRS_SOURCE = SOURCE._replace(
+    name="builtin-pairs",
+    title="The mirrored pairs of the built-in corpus",
+    evaluation_split="pairs",
+    expected={("pairs", "pairs"): 136},
+)
+PROBE = SOURCE._replace(
+    name="builtin-probe",
+    title="Sarcasm, double negation and polysemy: the probe split of emoloom's built-in corpus",
+    evaluation_split="probe",
+    notes=(*SOURCE.notes, "its training split is that of builtin: constants and majorities are fitted on that"),
 )
 ROW_COLUMNS = ("labels", "v", "a", "d", "appraisal", "tags", "text")
 PAIR_COLUMNS = (
@@ -46,6 +59,31 @@ def read(_data_dir: Path | None = None) -> Reading:
         reading.files.append((name, path))
         _read_split(name, path, split, reading)
     return reading
+
+
+def read_pairs(_data_dir: Path | None = None) -> Reading:
+    """The `pairs` split alone, as evaluation rows of the corpus `builtin-pairs`."""
+    reading = Reading({}, {}, [], [])
+    name, path = required_file(Path(__file__).parent, ["builtin/pairs.tsv"], PAIRS_SOURCE)
+    reading.files.append((name, path))
+    _read_split(name, path, "pairs", reading)
+    rows = reading.splits["pairs"]
+    reading.splits["pairs"] = [
+        side
+        for first, second in zip(rows[::2], rows[1::2], strict=True)
+        for side in by_valence(first, second, PAIRS_SOURCE.name, first.group)
+    ]
+    return reading
+
+
+def read_probe(_data_dir: Path | None = None) -> Reading:
+    """The same files under the name of the corpus whose evaluation split is `probe`."""
+    reading = read()
+    splits = {
+        split: [example.model_copy(update={"corpus": PROBE.name}) for example in examples]
+        for split, examples in reading.splits.items()
+    }
+    return reading._replace(splits=splits)
 
 
 def _read_split(name: str, path: Path, split: str, reading: Reading) -> None:

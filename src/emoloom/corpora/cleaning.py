@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from emoloom.corpora.lines import file_digest
 from emoloom.corpora.manifest import CorpusData, FileRecord, Manifest, OfficialCount, Reading, Source, SplitRows
-from emoloom.records import Example
+from emoloom.records import Example, TrainingRow
 
 TRAIN = "train"
 
@@ -32,6 +32,12 @@ def part_leaks(train: Iterable[Example], held_out: Iterable[Example]) -> Parted:
     for example in train:
         (leaked if comparable_text(example.text) in texts else kept).append(example)
     return Parted(tuple(kept), tuple(leaked))
+
+
+def n_leaked(training: Iterable[TrainingRow], held_out: Iterable[Example]) -> int:
+    """Training rows whose text is also a held-out text: counted on the rows that are really used."""
+    texts = {comparable_text(example.text) for example in held_out}
+    return sum(comparable_text(row.text) in texts for row in training)
 
 
 def part_duplicates(examples: Iterable[Example]) -> tuple[tuple[Example, ...], int]:

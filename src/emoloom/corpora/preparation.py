@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emoloom.affect.cues import cue_words
+from emoloom.affect.appraisal import AppraisalClassifier, fit_appraisal
+from emoloom.affect.flips import flip_pairs, written_pairs
+from emoloom.affect.label_guess import LabelGuess, fit_label_guess
 from emoloom.affect.lexicon import Lexicon, load_lexicon
 from emoloom.affect.weak_vad import WeakVad, fit_weak_vad
 from emoloom.config import DataSettings
-from emoloom.contract.prompt import LABELS, MAX_CUES, MAX_LABELS, TAXONOMY
-from emoloom.contract.taxonomy import can_project, project
+from emoloom.contract.prompt import LABELS
+from emoloom.corpora import builtin
+from emoloom.corpora.cleaning import comparable_text
 from emoloom.corpora.jsonl import PREFIX as JSONL
 from emoloom.corpora.manifest import CorpusData
+from emoloom.corpora.mirrored import PREFIX as FLIPS
+from emoloom.corpora.mirrored import base_name, generated_rows
 from emoloom.corpora.registry import corpus_source, read_corpus
 from emoloom.corpora.selection import leaks, parse_selection, sample_rows
+from emoloom.corpora.targets import contract_labels, contract_rows, self_labelled, training_row, with_vad
 from emoloom.errors import InputError
-from emoloom.progress import Tick
-from emoloom.records import Example, Target, TrainingRow, Vad
+from emoloom.progress import Tick, say
+from emoloom.records import Example, TrainingPair, TrainingRow, Vad
 
 BASELINE_ROWS = 20_000
 """Rows of a training split that constants and majorities are taken from."""
@@ -29,7 +36,9 @@ class Prepared(NamedTuple):
     """Everything that the later stages need of the corpora."""
 
     training: list[TrainingRow]
-    """Rows of source A, then of source B."""
+    """Rows of source A, then of source B, then of the source of human VAD."""
+    pairs: list[TrainingPair]
+    """Mirrored pairs to train on."""
     shares: dict[str, float]
     """Share of the draws of each training corpus."""
     evaluation: dict[str, list[Example]]
@@ -47,64 +56,103 @@ class Prepared(NamedTuple):
 def check_names(settings: DataSettings) -> None:
     """Raise InputError for a corpus that does not exist, before anything slow is begun."""
     evaluated = [parse_selection(entry)[0] for entry in settings.evaluate]
-    for name in (settings.source_a, settings.source_b, *evaluated):
-        if name and not name.startswith(JSONL):
-            corpus_source(name)
+    for name in (settings.source_a, settings.source_b, settings.gold_vad, *evaluated):
+        if name and not base_name(name).startswith(JSONL):
+            corpus_source(base_name(name) if name in evaluated else name)
 
 
-def prepare(settings: DataSettings, seed: int, tick: Tick) -> Prepared:
+def prepare(settings: DataSettings, seed: int, tick: Tick, cache: Path | None = None) -> Prepared:
     """Read the corpora that a run names and turn them into contract rows.
 
     Args:
         settings: the `[data]` section.
         seed: of the samples.
         tick: called with (steps done, steps, what comes next).
+        cache: folder that keeps fitted appraisal classifiers; None keeps nothing.
 
     Raises:
         InputError: a corpus is missing, damaged, or cannot be expressed in the contract's labels.
     """
     folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
-    shares = _shares([name for name in (settings.source_a, settings.source_b) if name], settings.share_a)
-    sources = list(shares)
+    seed = seed if settings.sample_seed < 0 else settings.sample_seed
+    shares = _shares(settings)
     selections = [parse_selection(entry) for entry in settings.evaluate]
     if not selections or len({name for name, _ in selections}) != len(selections):
         raise InputError("data.evaluate must name one or more different corpora", where="data.evaluate")
     corpora: dict[str, CorpusData] = {}
-    names = list(dict.fromkeys([*sources, *(name for name, _ in selections)]))
+    names = list(dict.fromkeys([*shares, *(base_name(name) for name, _ in selections)]))
     n_steps = len(names) + 2
     for step, name in enumerate(names):
         tick(step, n_steps, f"reading {name}")
         corpora[name] = read_corpus(name, folder, max_malformed=settings.max_malformed)
     tick(len(names), n_steps, "weak VAD and targets")
     lexicon = load_lexicon(settings.lexicon)
-    self_labelled = {name: _self_labelled(corpora[name].train) for name in corpora}
-    trained_on = [example for name in sources for example in self_labelled[name]]
+    own = {name: self_labelled(corpora[name].train) for name in corpora}
+    trained_on = [example for name in shares if name != settings.gold_vad for example in own[name]]
     weak = fit_weak_vad(lexicon, [example.text for example in trained_on], settings.weak_vad)
-    evaluation = {
-        name: [_with_vad(example, weak) for example in _selected(corpora[name].evaluation, count, seed)]
-        for name, count in selections
-    }
+    evaluation = {name: _evaluated(name, count, corpora, weak, lexicon, seed) for name, count in selections}
     _check_evaluation(evaluation)
-    training, left_out, removed = _training_rows(sources, self_labelled, evaluation, weak, lexicon)
+    guess = fit_label_guess(trained_on) if settings.gold_vad else None
+    sources = {name: _as_asked(name, own[name], settings, seed) for name in shares}
+    training, left_out, removed = _training_rows(sources, evaluation, weak, lexicon, guess)
+    pairs = _training_pairs(training, evaluation, weak, lexicon) if settings.flip_share else []
+    classifier = _appraisal_classifier(settings, folder, cache)
     facts = {
         "lexicon": lexicon.name, "lexicon_id": lexicon.identity, "weak_vad": settings.weak_vad,
-        "training_rows": {name: sum(row.corpus == name for row in training) for name in sources},
+        "training_rows": {name: sum(row.corpus == name for row in training) for name in shares},
+        "training_pairs": dict(Counter(pair.how for pair in pairs)),
+        "appraisal_id": classifier.identity if classifier else "",
         "evaluation_rows": {name: len(rows) for name, rows in evaluation.items()}, "left_out": left_out,
         "leaks_removed": removed,
     }  # fmt: skip
     tick(len(names) + 1, n_steps, "constants and majorities")
-    own = {name: [_with_vad(e, weak) for e in sample_rows(self_labelled[name] or trained_on, BASELINE_ROWS, seed)]
-           for name in evaluation}  # fmt: skip
+    baseline = {name: own[base_name(name)] or trained_on for name in evaluation}
+    seen = {name: [with_vad(example, weak) for example in sample_rows(rows, BASELINE_ROWS, seed)]
+            for name, rows in baseline.items()}  # fmt: skip
     tick(n_steps, n_steps, "")
     return Prepared(
-        training=training,
+        training=_appraised(training, classifier),
+        pairs=pairs,
         shares=shares,
         evaluation=evaluation,
-        constants={name: _mean_vad(rows, evaluation[name]) for name, rows in own.items()},
-        majorities={name: _majority(rows) for name, rows in own.items()},
+        constants={name: _mean_vad(rows, evaluation[name]) for name, rows in seen.items()},
+        majorities={name: _majority(rows) for name, rows in seen.items()},
         manifests=[corpora[name].manifest.model_dump(mode="json") for name in corpora],
         facts=facts,
     )
+
+
+def _training_pairs(
+    rows: Sequence[TrainingRow], evaluation: dict[str, list[Example]], weak: WeakVad, lexicon: Lexicon
+) -> list[TrainingPair]:
+    """Mirrored pairs of the training rows and the written ones; those with an evaluated text are left out."""
+    evaluated = {comparable_text(example.text) for examples in evaluation.values() for example in examples}
+    written = written_pairs(builtin.read().splits["pairs"], lexicon)
+    found = [*flip_pairs([row for row in rows if row.labels_known], weak, lexicon), *written]
+    return [
+        pair for pair in found
+        if not {comparable_text(pair.first.text), comparable_text(pair.second.text)} & evaluated
+    ]  # fmt: skip
+
+
+def _appraisal_classifier(
+    settings: DataSettings, folder: Path | None, cache: Path | None
+) -> AppraisalClassifier | None:
+    if not settings.appraisal:
+        return None
+    examples = read_corpus(settings.appraisal, folder, max_malformed=settings.max_malformed).train
+    return fit_appraisal(examples, cache, say)
+
+
+def _appraised(rows: list[TrainingRow], classifier: AppraisalClassifier | None) -> list[TrainingRow]:
+    """The rows with soft appraisals; what a corpus itself says of a row stays, and counts only beside a classifier."""
+    if classifier is None:
+        return [row.model_copy(update={"appraisal": None}) for row in rows]
+    estimates = classifier.estimate([row.text for row in rows])
+    return [
+        row if row.appraisal is not None else row.model_copy(update={"appraisal": estimate})
+        for row, estimate in zip(rows, estimates, strict=True)
+    ]
 
 
 def _check_evaluation(evaluation: dict[str, list[Example]]) -> None:
@@ -118,73 +166,67 @@ def _check_evaluation(evaluation: dict[str, list[Example]]) -> None:
         )
 
 
-def _selected(examples: Sequence[Example], count: int | None, seed: int) -> Sequence[Example]:
-    rows = _self_labelled(examples)
-    return rows if count is None else sample_rows(rows, count, seed)
+def _evaluated(
+    name: str, count: int | None, corpora: dict[str, CorpusData], weak: WeakVad, lexicon: Lexicon, seed: int
+) -> list[Example]:
+    """The evaluation rows of a selection; of `flips:NAME` the pairs that NAME's rows give."""
+    rows: Sequence[Example] = self_labelled(corpora[base_name(name)].evaluation)
+    if name.startswith(FLIPS):
+        rows = generated_rows(name, flip_pairs(contract_rows(rows, weak, lexicon), weak, lexicon))
+    return [with_vad(example, weak) for example in (rows if count is None else sample_rows(rows, count, seed))]
 
 
-def _self_labelled(examples: Iterable[Example]) -> list[Example]:
-    """Rows that carry their own label: a conversation's emotion is that of its situation, not of every later turn."""
-    return [example for example in examples if "speaker-turn" not in example.tags]
+def _shares(settings: DataSettings) -> dict[str, float]:
+    """Share of the draws of every training corpus: A, B, then the one with human VAD."""
+    a, b = settings.source_a, settings.source_b
+    shares = {a: settings.share_a, b: 1.0 - settings.share_a} if b and a != b else {a: 1.0}
+    shares = {name: share for name, share in shares.items() if share > 0.0}
+    if settings.gold_vad:
+        shares = {name: share * (1.0 - settings.gold_share) for name, share in shares.items()}
+        if settings.gold_vad in shares:
+            raise InputError("is named twice as a training source", where="data.gold_vad")
+        shares[settings.gold_vad] = settings.gold_share
+    return shares
 
 
-def _shares(sources: Sequence[str], share_a: float) -> dict[str, float]:
-    if len(sources) < 2 or sources[0] == sources[1]:
-        return {sources[0]: 1.0}
-    return {name: share for name, share in zip(sources, (share_a, 1.0 - share_a), strict=True) if share > 0.0}
-
-
-def _with_vad(example: Example, weak: WeakVad) -> Example:
-    """The example with weak VAD where it has none of its own."""
-    if example.vad is not None:
-        return example
-    vad, coverage = weak.estimate(example.text, _contract_labels(example) or ())
-    return example.model_copy(update={"vad": vad, "vad_kind": "weak" if vad else None, "coverage": coverage})
-
-
-def _contract_labels(example: Example) -> tuple[str, ...] | None:
-    """Labels in the contract's taxonomy, at most five; None where they cannot be expressed in it.
-
-    A coarser label (DailyDialog's Ekman names) is kept where the contract has a label of that name.
-    """
-    if not example.labels:
-        return None
-    if can_project(example.taxonomy, TAXONOMY):
-        return project(example.labels, example.taxonomy, TAXONOMY)[:MAX_LABELS]
-    same_name = tuple(label for label in LABELS if label in example.labels)
-    return same_name if len(same_name) == len(example.labels) else None
-
-
-def _training_row(example: Example, weak: WeakVad, lexicon: Lexicon) -> TrainingRow | str:
-    """The row with its contract target, or the reason why there is none."""
-    labels = _contract_labels(example)
-    if not labels:
-        return "no label of the contract"
-    filled = _with_vad(example, weak)
-    if filled.vad is None:
-        return "no VAD: the lexicon knows no word of it"
-    target = Target(labels=labels, vad=filled.vad, rationale=" ".join(cue_words(example.text, lexicon, MAX_CUES)))
-    return TrainingRow(id=example.id, corpus=example.corpus, text=example.text, target=target)
+def _as_asked(name: str, examples: list[Example], settings: DataSettings, seed: int) -> list[Example]:
+    """A source's training examples as an experiment wants them: human VAD on a share, or labels out of place."""
+    if name == settings.gold_vad:
+        n_gold = round(settings.gold_fraction * len(examples))
+        kept = {example.id for example in (sample_rows(examples, n_gold, seed) if n_gold else ())}
+        bare = {"vad": None, "vad_kind": None}
+        return [example if example.id in kept else example.model_copy(update=bare) for example in examples]
+    n_shuffled = round(settings.shuffled_b * len(examples)) if name == settings.source_b else 0
+    if not n_shuffled:
+        return examples
+    chosen = sorted(sample_rows(examples, n_shuffled, seed), key=lambda e: hashlib.sha256(e.id.encode()).digest())
+    labels = {example.id: other.labels for example, other in zip(chosen, [*chosen[1:], chosen[0]], strict=True)}
+    return [example.model_copy(update={"labels": labels.get(example.id, example.labels)}) for example in examples]
 
 
 def _training_rows(
-    sources: Sequence[str],
-    examples: dict[str, list[Example]],
+    sources: dict[str, list[Example]],
     evaluation: dict[str, list[Example]],
     weak: WeakVad,
     lexicon: Lexicon,
+    guess: LabelGuess | None,
 ) -> tuple[list[TrainingRow], dict[str, int], dict[str, int]]:
-    """Rows, how many examples gave none and why, and how many repeated a text of each evaluated corpus."""
+    """Rows, how many examples gave none and why, and how many repeated a text of each evaluated corpus.
+
+    Where `guess` is given, examples without labels get guessed ones, which are shown to a model and not learnt.
+    """
     rows: list[TrainingRow] = []
     left_out: dict[str, int] = {}
     removed = dict.fromkeys(evaluation, 0)
-    for name in dict.fromkeys(sources):
-        kept: Sequence[Example] = examples[name]
+    for name, examples in sources.items():
+        kept: Sequence[Example] = examples
         for corpus, evaluated in evaluation.items():
             kept, leaked = leaks(kept, evaluated)
             removed[corpus] += len(leaked)
+        without = [example for example in kept if guess is not None and not example.labels]
+        guessed = dict(zip((e.id for e in without), guess([e.text for e in without]) if guess else (), strict=True))
         for example in kept:
-            made = _training_row(example, weak, lexicon)
+            made = training_row(example, weak, lexicon, guessed.get(example.id))
             if isinstance(made, TrainingRow):
                 rows.append(made)
             else:
@@ -206,7 +248,7 @@ def _mean_vad(examples: Sequence[Example], evaluated: Sequence[Example]) -> Vad:
 
 def _majority(examples: Sequence[Example]) -> tuple[str, ...]:
     """The most frequent label set, `neutral` where there are no labels; the first in taxonomy order on a tie."""
-    counts = Counter(labels for example in examples if (labels := _contract_labels(example)))
+    counts = Counter(labels for example in examples if (labels := contract_labels(example)))
     if not counts:
         return ("neutral",)
     return min(counts, key=lambda labels: (-counts[labels], [LABELS.index(label) for label in labels]))

@@ -5,14 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from emoloom.corpora import builtin, dailydialog, emobank, empatheticdialogues, goemotions, jsonl
+from emoloom.corpora import (
+    builtin,
+    cad_imdb,
+    dailydialog,
+    emobank,
+    empatheticdialogues,
+    enisear,
+    goemotions,
+    isear,
+    jsonl,
+)  # fmt: skip
 from emoloom.corpora.cleaning import TRAIN, assemble
 from emoloom.corpora.manifest import CorpusData, Reading, Source
 from emoloom.errors import InputError, nearest
 
+_BUILTIN = (
+    (builtin.SOURCE, builtin.read), (builtin.PROBE, builtin.read_probe), (builtin.PAIRS_SOURCE, builtin.read_pairs),
+)  # fmt: skip
+"""Corpora that come with the package."""
+_IN_FILES = tuple(
+    (module.SOURCE, module.read)
+    for module in (goemotions, empatheticdialogues, dailydialog, emobank, cad_imdb, isear, enisear)
+)
 _READERS: dict[str, tuple[Source, Callable[[Path], Reading]]] = {
-    module.SOURCE.name: (module.SOURCE, module.read)
-    for module in (builtin, goemotions, empatheticdialogues, dailydialog, emobank)
+    source.name: (source, read) for source, read in (*_BUILTIN, *_IN_FILES)
 }
 
 
@@ -35,7 +52,7 @@ def read_corpus(name: str, data_dir: Path | None, *, max_malformed: int | None =
 
     Args:
         name: one of `corpus_names()`, or `jsonl:PATH`.
-        data_dir: folder with one sub-folder a corpus; not needed for `builtin` and `jsonl:PATH`.
+        data_dir: folder with one sub-folder a corpus; not needed for what comes with the package and `jsonl:PATH`.
         max_malformed: malformed rows that are tolerated; None reports them and goes on.
 
     Raises:
@@ -48,14 +65,15 @@ def read_corpus(name: str, data_dir: Path | None, *, max_malformed: int | None =
         wanted = list(reading.splits) or [source.evaluation_split]
     else:
         source, read = _reader(name)
-        if data_dir is None and source is not builtin.SOURCE:
+        if data_dir is None and (source, read) not in _BUILTIN:
             raise InputError(
                 f"corpus '{name}' needs the folder with the corpus files",
                 next_step=f"set data.data_dir; {source.where_to_get}",
                 code="no-data-dir",
             )
         reading = read(data_dir or Path())
-        wanted = [TRAIN, source.evaluation_split]
+        published = {split for split, _ in source.expected}  # a corpus of pairs is only evaluated
+        wanted = [split for split in (TRAIN, source.evaluation_split) if split in published]
     _check_malformed(name, reading, max_malformed)
     for split in wanted:
         if not reading.splits.get(split):

@@ -1,4 +1,4 @@
-"""Which rows of which corpus: `name:rows` selections, seeded samples, and texts shared by two corpora."""
+"""Which rows of which corpus: selections, seeded samples, splits by hash, and texts shared by two corpora."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from emoloom.corpora.cleaning import Parted, part_leaks
-from emoloom.corpora.jsonl import PREFIX
+from emoloom.corpora.jsonl import PREFIX as JSONL
+from emoloom.corpora.mirrored import MIRRORED
+from emoloom.corpora.mirrored import PREFIX as FLIPS
 from emoloom.errors import InputError
 from emoloom.records import Example
 
@@ -19,11 +21,15 @@ def parse_selection(selection: str) -> tuple[str, int | None]:
     """`goemotions:1000` as ("goemotions", 1000); without a number all rows are meant (None).
 
     In `jsonl:PATH:N` the last part is a number of rows where it is all digits; any other colon belongs to the path.
+    `flips:` may stand in front of either.
 
     Raises:
         InputError: there is no name, or the number of rows is not a whole number from 1.
     """
-    prefix = PREFIX if selection.startswith(PREFIX) else ""
+    if selection.startswith(FLIPS):
+        name, count = parse_selection(selection.removeprefix(FLIPS))
+        return FLIPS + name, count
+    prefix = JSONL if selection.startswith(JSONL) else ""
     name, separator, rows = selection.removeprefix(prefix).rpartition(":")
     if not separator or (prefix and not _DIGITS.fullmatch(rows)):
         name, separator, rows = selection.removeprefix(prefix), "", ""
@@ -43,17 +49,29 @@ def sample_rows(examples: Sequence[Example], n_rows: int, seed: int) -> tuple[Ex
     """A seeded sample in file order: the rows with the smallest SHA-256 of (seed, id).
 
     The choice depends on the ids alone, not on the order of the rows, and a larger sample contains every smaller one of
-    the same seed. Where there are no more than `n_rows` rows, all are taken.
+    the same seed. Where there are no more than `n_rows` rows, all are taken. The two rows of a mirrored pair are drawn
+    together, by the pair's name; where only one of them would fit, the sample is a row smaller.
 
     Raises:
-        InputError: `n_rows` is less than 1.
+        InputError: `n_rows` is less than 1, or too few for a pair.
     """
     if n_rows < 1:
         raise InputError(f"a sample of {n_rows} rows was asked for", next_step="ask for at least 1")
     if len(examples) <= n_rows:
         return tuple(examples)
-    by_rank = sorted(range(len(examples)), key=lambda position: (_rank(seed, examples[position].id), position))
-    return tuple(examples[position] for position in sorted(by_rank[:n_rows]))
+    names = [example.group if MIRRORED in example.tags else example.id for example in examples]
+    by_rank = sorted(range(len(examples)), key=lambda position: (_rank(seed, names[position]), position))
+    chosen = by_rank[:n_rows]
+    while chosen and names[by_rank[len(chosen)]] == names[chosen[-1]] and MIRRORED in examples[chosen[-1]].tags:
+        chosen.pop()
+    if not chosen:
+        raise InputError(f"a sample of {n_rows} rows cuts a mirrored pair in two", next_step="ask for at least 2")
+    return tuple(examples[position] for position in sorted(chosen))
+
+
+def split_of(key: str) -> str:
+    """`dev` for about one key in five, else `train`, by the key's SHA-256: for corpora without official splits."""
+    return "dev" if int.from_bytes(_rank(0, key)) % 5 == 0 else "train"
 
 
 def _rank(seed: int, identity: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from emoloom.contract.prompt import LABELS, Piece, render_target
+from emoloom.contract.prompt import LABELS, Piece, decimals, render_target
 from emoloom.models.codec import Codec
 from emoloom.records import Target, Vad
 
@@ -77,11 +77,12 @@ def _frames(codec: Codec) -> dict[str, list[int]]:
 def _number(codec: Codec, phase: int, following: list[int], then: Node) -> Node:
     """The states of one VAD value and of the frame behind it; `0.` is taken for granted, `1.00` allowed."""
     zero, one, point = (codec.encode_piece(Piece("number", character))[0] for character in "01.")
-    start, second = Node(phase, likely=zero), Node(phase + 1)
-    second.other = _chain_from(phase + 1, following, then)
-    first = Node(phase, other=second)
-    _chain(start, [zero, point], first)
-    _chain(start, [one, point, zero, zero, *following], then)
+    start, digit = Node(phase, likely=zero), Node(phase + 1)
+    digit.other = _chain_from(phase + 1, following, then)
+    for _ in range(decimals() - 2):
+        digit = Node(phase + 1, other=digit)
+    _chain(start, [zero, point], Node(phase, other=digit))
+    _chain(start, [one, point, *[zero] * decimals(), *following], then)
     return start
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from emoloom.contract.parser import OK
 from emoloom.contract.taxonomy import labels_of, project
 from emoloom.records import Example, Leaderboard, MetricValue, Prediction, SystemRow
-from emoloom.reporting.definitions import column_order, define, is_column
+from emoloom.reporting.definitions import column_order, define, is_column, slice_of
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.sample import FRAGILE_FACTOR
-from emoloom.reporting.viewdata import BoardRow, Cell, Cost, Definition, FailureRow, LabelRow, SystemView
+from emoloom.reporting.viewdata import BoardRow, Cell, Cost, Definition, FailureRow, LabelRow, SliceView, SystemView
 
 DASH = "\u2013"
 FRAGILE_HEADING = f"Fragile answers, with a margin under {FRAGILE_FACTOR:.0f} times the noise between shapes"
@@ -111,6 +111,18 @@ def board_rows(
         for system, view in zip(systems, views, strict=True)
     ]
     return tuple(sorted(rows, key=lambda row: row.system.below_the_rule))
+
+
+def slices_of(columns: Sequence[Definition], rows: Sequence[BoardRow]) -> tuple[SliceView, ...]:
+    """The columns that are about one phenomenon, apart; systems without any such number are left out."""
+    found = []
+    for tag in filter(None, dict.fromkeys(slice_of(column.metric) for column in columns)):
+        places = [place for place, column in enumerate(columns) if slice_of(column.metric) == tag]
+        own = [row.model_copy(update={"cells": tuple(row.cells[place] for place in places)}) for row in rows]
+        scored = tuple(row for row in own if any(cell.total for cell in row.cells))
+        n_rows = max((cell.total for row in scored for cell in row.cells), default=0)
+        found.append(SliceView(tag=tag, n_rows=n_rows, columns=tuple(columns[p] for p in places), rows=scored))
+    return tuple(found)
 
 
 def cell_of(found: MetricValue | None, metric: str) -> Cell:

@@ -36,21 +36,36 @@ _VAD = {
     "skill": ("skill", "One minus RMSE over that of always saying a constant mean{axis}: 0 is the constant, 1 perfect"),
     "pearson": ("Pearson", "Correlation of predicted and target values{axis} (-1 to 1); blind to offset and scale"),
     "ccc": ("CCC", "Concordance correlation{axis} (-1 to 1): like Pearson, but offset and scale errors count"),
+    "valence_side": ("valence side", "Share of rows whose valence is answered on the target's side of 0.5 (0 to 1)"),
 }  # fmt: skip
+_FLIP = {
+    "flip_asymmetry": ("flip asymmetry", "Mean of |v + v' - 1| of mirrored pairs: 0 is a mirror, or a constant 0.5"),
+    "flip_distance": ("flip distance", "Mean of |v - v'| of mirrored pairs: how far the valences lie apart (0 to 1)"),
+    "flip_right_way": ("flip right way", "Share of mirrored pairs whose pleasant text has the higher v; a tie has not"),
+}  # fmt: skip
+_FLIP_DENOMINATORS = {
+    "all": "over all pairs; one with an answer that fails the strict parse counts as the worst",
+    "parsed": "over the pairs whose two answers could be recovered",
+}
 _ORDER = (
-    "macro_f1", "parse_ok_strict", "parse_ok_recovered", "1-rmse", "pearson", "ccc", "skill", "macro_recall",
-    "micro_f1", "macro_f1_ekman7", "macro_recall_ekman7", "unfaithful_cues", "labels_per_row",
+    "macro_f1", "parse_ok_strict", "parse_ok_recovered", "1-rmse", "pearson", "ccc", "skill", "valence_side",
+    "macro_recall", "micro_f1", "macro_f1_ekman7", "macro_recall_ekman7", *_FLIP, "unfaithful_cues", "labels_per_row",
 )  # fmt: skip
 _KIND_ORDER = ("", *_KINDS)
 _MAIN = re.compile(
     r"macro_f1@all|macro_f1@parsed|parse_ok_(strict|recovered)(@all)?"
-    r"|\w+:1-rmse@all|\w+:pearson_[vad]@parsed|\w+:skill@all"
+    r"|flip_\w+@all|\w+:1-rmse@all|\w+:pearson_[vad]@parsed|\w+:skill@all"
 )
+
+
+def slice_of(metric: str) -> str:
+    """The tag of the rows that `macro_f1@all[sarcasm]` is about; empty for a metric of the whole corpus."""
+    return metric[:-1].partition("[")[2] if metric.endswith("]") else ""
 
 
 def split_name(metric: str) -> tuple[str, str, str, str]:
     """`gold:pearson_v@parsed` as (`gold`, `pearson`, `v`, `parsed`); parts that a name lacks are empty."""
-    head, _, denominator = metric.partition("@")
+    head, _, denominator = metric.partition("[")[0].partition("@")
     kind, colon, base = head.rpartition(":")
     stem, underscore, axis = base.rpartition("_")
     if underscore and axis in _AXES and stem in _VAD:
@@ -61,6 +76,7 @@ def split_name(metric: str) -> tuple[str, str, str, str]:
 def define(metric: str) -> Definition:
     """Heading and definition of a metric; an unknown one is shown under its own name."""
     kind, base, axis, denominator = split_name(metric)
+    tag = slice_of(metric)
     suffix = f" @{denominator}" if denominator and not base.startswith("parse_ok") else ""
     if base in _VAD:
         title, sentence = _VAD[base]
@@ -70,14 +86,23 @@ def define(metric: str) -> Definition:
         if kind in _KINDS:
             title = f"{kind} {title}"
             sentence += f"; against {_KINDS[kind]}"
-        rows = _VAD_DENOMINATORS.get(denominator, "")
+        rows = (_DENOMINATORS if base == "valence_side" else _VAD_DENOMINATORS).get(denominator, "")
+    elif base in _FLIP:
+        title, sentence = _FLIP[base]
+        rows = _FLIP_DENOMINATORS.get(denominator, "")
     elif base in _PLAIN:
         title, sentence = _PLAIN[base]
         rows = "" if base.startswith("parse_ok") else _DENOMINATORS.get(denominator, "")
     else:
-        title, sentence, rows, suffix = one_line(metric), "See the project's page on metrics", "", ""
-    text = f"{sentence}; {rows}." if rows else f"{sentence}."
-    return Definition(metric=one_line(metric), title=title + suffix, sentence=text, main=bool(_MAIN.fullmatch(metric)))
+        title, sentence = metric.removesuffix(f"[{tag}]"), "See the project's page on metrics"
+        rows = suffix = ""
+    parts = [sentence, *([rows] if rows else []), *([f"only rows with the tag {tag}"] if tag else [])]
+    return Definition(
+        metric=one_line(metric),
+        title=one_line(f"{title}{suffix} [{tag}]" if tag else title + suffix),
+        sentence=one_line(f"{'; '.join(parts)}."),
+        main=bool(_MAIN.fullmatch(metric)),
+    )
 
 
 def is_column(metric: str) -> bool:
@@ -85,10 +110,11 @@ def is_column(metric: str) -> bool:
     return not metric.startswith(("f1:", "failed_"))
 
 
-def column_order(metric: str) -> tuple[int, int, int, str, str]:
-    """Sort key: what ranks first, then parsing, VAD by kind, the rest."""
+def column_order(metric: str) -> tuple[str, int, int, int, str, str]:
+    """Sort key: what ranks first, then parsing, VAD by kind, the rest; slices behind all that, one after the other."""
     kind, base, axis, denominator = split_name(metric)
     place = _ORDER.index(base) if base in _ORDER else len(_ORDER)
     kind_place = _KIND_ORDER.index(kind) if kind in _KIND_ORDER else len(_KIND_ORDER)
     after_parsing = 1 if kind_place and base in _VAD else (0 if place < 3 else 2)
-    return (after_parsing, kind_place, place, {"": " ", "v": "1", "a": "2", "d": "3"}[axis], denominator)
+    axis_place = {"": " ", "v": "1", "a": "2", "d": "3"}[axis]
+    return (slice_of(metric), after_parsing, kind_place, place, axis_place, denominator)

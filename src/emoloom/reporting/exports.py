@@ -128,3 +128,7 @@ def _guarded(value: str | int | float | None) -> str | int | float | None:
 
 def _is_number(text: str) -> bool:
     return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.IGNORECASE) is not None
+
+
+TABLES = (leaderboard_csv, leaderboard_markdown, leaderboard_latex)
+"""Every rendering of the table that a run keeps as a file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,11 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from emoloom.reporting.board import DASH, FRAGILE_HEADING, number
-from emoloom.reporting.viewdata import BoardRow, CorpusView, DriftView, SystemView, View
+from emoloom.reporting.viewdata import BoardRow, Cell, CorpusView, DriftView, SystemView, View
+from emoloom.scoring.evidence import SIGNATURES
 
 NAME_WIDTH = 20
 """Columns are left out until at least this much is left for names."""
 _VAD_KINDS = ("gold", "written", "weak")
+_SPELT_OUT = re.compile(r"^macro_f1@all|:valence_side@all")
+"""Metrics of a slice that are shown with their interval."""
 
 
 class _Column(NamedTuple):
@@ -38,6 +42,7 @@ def print_leaderboard(view: View, console: Console) -> None:
         console.print(Text(line, style="dim"))
     for corpus in view.corpora:
         _print_corpus(corpus, console)
+        _print_slices(corpus, console)
     _print_checks(view, console)
 
 
@@ -63,7 +68,7 @@ def print_texts(headings: Sequence[str], rows: Sequence[Sequence[str]], console:
     table = Table(box=HORIZONTALS, padding=0, show_edge=False, header_style="bold")
     for place, heading in enumerate(headings[:kept]):
         side: JustifyMethod = "right" if place else "left"
-        table.add_column(Text(heading, justify=side), justify=side, min_width=widths[place], vertical="bottom")
+        table.add_column(Text(heading, justify=side), justify=side, width=widths[place], vertical="bottom")
     for row in rows:
         table.add_row(*(Text(text.replace("\u2212", "-")) for text in row[:kept]))
     console.print()
@@ -96,6 +101,23 @@ def _print_corpus(corpus: CorpusView, console: Console) -> None:
     console.print(table)
     for note in (*_notes(corpus), *left_out):
         console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
+
+
+def _print_slices(corpus: CorpusView, console: Console) -> None:
+    """One table for each phenomenon whose rows were scored apart; the report has the other intervals."""
+    for part in corpus.slices:
+        console.print()
+        console.print(Text(f"{corpus.name}, only {part.tag} ({part.n_rows} rows)", style="bold cyan"))
+        headings = [column.title.removesuffix(f" [{part.tag}]") for column in part.columns]
+        rows = [
+            (row.system.name, *(_with_bounds(c) if _SPELT_OUT.search(c.metric) else c.text for c in row.cells))
+            for row in part.rows
+        ]
+        print_texts(("system", *headings), rows, console)
+
+
+def _with_bounds(cell: Cell) -> str:
+    return f"{cell.text} {cell.interval}".rstrip()
 
 
 def _notes(corpus: CorpusView) -> list[str]:
@@ -154,7 +176,7 @@ def _text(row: BoardRow, metric: str, decimals: int = 3) -> str:
 
 def _with_interval(row: BoardRow, metric: str) -> str:
     cell = row.cell(metric)
-    return DASH if cell is None else f"{cell.text} {cell.interval}".rstrip()
+    return DASH if cell is None else _with_bounds(cell)
 
 
 def _parsed(row: BoardRow) -> str:
@@ -189,6 +211,9 @@ def _print_checks(view: View, console: Console) -> None:
     console.print(
         Text(f"Checks: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", style="bold")
     )
+    found = [f"{check.code} {check.status}" for check in view.checks if check.code in SIGNATURES]
+    if found:
+        console.print(Padding(Text(f"signatures of failure: {', '.join(found)}", style="dim"), (0, 0, 0, 2)))
     for check in view.checks:
         if check.status == "failed":
             console.print(Padding(Text(f"failed {check.code}: {check.message}", style="red"), (0, 0, 0, 2)))

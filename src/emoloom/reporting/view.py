@@ -17,6 +17,7 @@ from emoloom.reporting.board import (
     metrics_of,
     notes_of,
     number,
+    slices_of,
     system_views,
 )
 from emoloom.reporting.confusion import confusions
@@ -139,6 +140,7 @@ def _corpus_view(
         columns=columns,
         rows=board,
         notes=(*notes_of(board), *fragile_note(predictions, noise)),
+        slices=slices_of(columns, board),
         label_systems=label_systems,
         label_rows=labels,
         confusions=confusions(rows, predictions, systems),

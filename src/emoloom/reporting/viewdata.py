@@ -169,6 +169,17 @@ class SampleRow(Record):
     answers: tuple[Answer, ...]
 
 
+class SliceView(Record):
+    """The rows of one phenomenon of a corpus. The corpus has the same columns, behind its own."""
+
+    tag: str
+    n_rows: int
+    columns: tuple[Definition, ...]
+    """Metrics of these rows alone, in the order of reading."""
+    rows: tuple[BoardRow, ...]
+    """Systems that were scored, with the cells of these columns only."""
+
+
 class CorpusView(Record):
     """Everything shown about one corpus."""
 
@@ -180,6 +191,8 @@ class CorpusView(Record):
     rows: tuple[BoardRow, ...]
     notes: tuple[str, ...]
     """What a reader must know of the numbers, each said once."""
+    slices: tuple[SliceView, ...]
+    """Phenomena whose rows were scored apart."""
     label_systems: tuple[str, ...]
     label_rows: tuple[LabelRow, ...]
     confusions: tuple[Confusion, ...]

@@ -12,6 +12,9 @@ from emoloom.contract.taxonomy import scoring_taxonomy
 from emoloom.errors import InputError
 from emoloom.records import Example, Prediction
 
+PHENOMENA = ("sarcasm", "double_negation", "polysemy")
+"""Tags whose rows are scored apart as well: where words and feeling part ways. All other tags are the corpus' own."""
+
 
 def corpus_of(rows: Sequence[Example]) -> str:
     """The one corpus that the rows come from.
@@ -86,6 +89,8 @@ def data_id(corpora: Mapping[str, Sequence[Example]]) -> str:
         for row in corpora[name]:
             vad = row.vad.as_tuple() if row.vad else None
             seen = [name, row.id, row.text, row.labels, row.taxonomy, vad, row.vad_kind, row.group]
+            phenomena = tuple(tag for tag in PHENOMENA if tag in row.tags)
+            seen += [phenomena] if phenomena else []
             digest.update(json.dumps(seen, ensure_ascii=False).encode("utf-8") + b"\n")
     return digest.hexdigest()
 

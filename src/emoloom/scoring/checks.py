@@ -1,95 +1,35 @@
-"""Named checks of a run: each passed, failed, skipped or not applicable, with its numbers."""
+"""Named checks of a run: each passed, failed, skipped or not applicable, with its numbers; see docs/checks.md."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 
 from emoloom.contract.taxonomy import labels_of
-from emoloom.records import Check, CheckStatus, Example, MetricValue, Prediction
+from emoloom.records import Check, MetricValue
 from emoloom.scoring.alignment import taxonomy_of
+from emoloom.scoring.evidence import Evidence, LeakCount, check_of, no_candidate, with_interval
 from emoloom.scoring.floors import LEXICON, LINEAR
 from emoloom.scoring.metrics import label_matrix
-from emoloom.scoring.ranking import Ranking, Systems
 from emoloom.scoring.scorecard import RANKED_BY, answered_labels
-
-MIN_PARSE_RATE = 0.95
-
-
-class LeakCount(NamedTuple):
-    """Training rows whose text is also an evaluation text of one corpus."""
-
-    removed: int
-    """Taken out of training."""
-    remaining: int
-    """Still trained on."""
-
-
-class Evidence(NamedTuple):
-    """What the checks look at."""
-
-    systems: Systems
-    corpora: Mapping[str, Sequence[Example]]
-    ranked_corpus: str
-    predictions: Mapping[str, Sequence[Prediction]]
-    """Of each scored system on the ranked corpus, aligned with its rows."""
-    metrics: Mapping[tuple[str, str, str], MetricValue]
-    ranking: Ranking
-    bases: Mapping[str, str]
-    """Base candidate of every control of the run, failed ones included."""
-    leaks: Mapping[str, LeakCount] | None
-    protocol_id: str
+from emoloom.scoring.signatures import flip_asymmetry, parse_rate, vad_lags_labels
 
 
 def run_checks(evidence: Evidence) -> tuple[Check, ...]:
     """All checks, always all of them and in this order."""
     return (
-        _parse_rate(evidence),
+        parse_rate(evidence),
         _never_predicted(evidence),
         _below_floor(evidence, "below-linear-floor", LINEAR),
         _below_floor(evidence, "below-lexicon-floor", LEXICON),
         _controls(evidence),
         _vad_skill(evidence),
+        vad_lags_labels(evidence),
+        flip_asymmetry(evidence),
         _leaks(evidence.leaks),
         _protocols(evidence),
     )
-
-
-def with_interval(metric: MetricValue, digits: int = 2) -> str:
-    """A value with its interval, as `0.31 [0.28, 0.34]`."""
-    if metric.value is None:
-        return "undefined"
-    value = f"{metric.value:.{digits}f}"
-    if metric.low is None or metric.high is None:
-        return value
-    return f"{value} [{metric.low:.{digits}f}, {metric.high:.{digits}f}]"
-
-
-def _check(code: str, failed: Sequence[str], passed: Sequence[str], skipped: Sequence[str] = ()) -> Check:
-    """Failed where anything failed, else skipped where anything could not be looked at, else passed."""
-    status: CheckStatus = "failed" if failed else "skipped" if skipped or not passed else "passed"
-    return Check(code=code, status=status, message="; ".join([*failed, *skipped, *passed]))
-
-
-def _no_candidate(code: str) -> Check:
-    return Check(code=code, status="skipped", message="no candidate has scores")
-
-
-def _parse_rate(evidence: Evidence) -> Check:
-    code = "parse-rate-low"
-    if not evidence.systems.candidates:
-        return _no_candidate(code)
-    failed: list[str] = []
-    passed: list[str] = []
-    for name in evidence.systems.candidates:
-        for corpus in evidence.corpora:
-            rate = evidence.metrics[name, corpus, "parse_ok_strict@all"].value or 0.0
-            is_low = rate < MIN_PARSE_RATE
-            line = f"{name} on {corpus}: {rate:.3f} of the answers are strictly parsed"
-            (failed if is_low else passed).append(f"{line}, below {MIN_PARSE_RATE}" if is_low else line)
-    return _check(code, failed, passed)
 
 
 def _never_predicted(evidence: Evidence) -> Check:
@@ -97,7 +37,7 @@ def _never_predicted(evidence: Evidence) -> Check:
     rows = [row for row in evidence.corpora[evidence.ranked_corpus] if row.labels]
     taxonomy = taxonomy_of(rows)
     if not evidence.systems.candidates or taxonomy is None:
-        return _no_candidate(code)
+        return no_candidate(code)
     failed: list[str] = []
     passed: list[str] = []
     for name in evidence.systems.candidates:
@@ -112,14 +52,14 @@ def _never_predicted(evidence: Evidence) -> Check:
         never = [label for label in supported if label not in predicted]
         line = f"{name} never predicts {len(never)} of the {len(supported)} labels that occur"
         (failed if never else passed).append(f"{line}: {', '.join(never)}" if never else line)
-    return _check(code, failed, passed)
+    return check_of(code, failed, passed)
 
 
 def _below_floor(evidence: Evidence, code: str, floor: str) -> Check:
     if floor not in evidence.systems.references:
         return Check(code=code, status="not-applicable", message=f"the floor {floor} is not part of this run")
     if not evidence.systems.candidates:
-        return _no_candidate(code)
+        return no_candidate(code)
     ranked = evidence.ranked_corpus
     bar = evidence.metrics[floor, ranked, RANKED_BY]
     failed: list[str] = []
@@ -133,7 +73,7 @@ def _below_floor(evidence: Evidence, code: str, floor: str) -> Check:
             test = evidence.ranking.against_references[floor]
             line += f" (difference {test.comparison.difference:+.3f}, p {test.p_adjusted:.3f})"
         (failed if is_below else passed).append(line)
-    return _check(code, failed, passed)
+    return check_of(code, failed, passed)
 
 
 def _controls(evidence: Evidence) -> Check:
@@ -154,7 +94,7 @@ def _controls(evidence: Evidence) -> Check:
         line = f"{control} is rank {position[control]} and {base} rank {position[base]}, {groups}"
         # A worse tie group is also a worse rank.
         (passed if ranking.groups[control] > ranking.groups[base] else failed).append(line)
-    return _check(code, failed, passed, skipped)
+    return check_of(code, failed, passed, skipped)
 
 
 def _vad_skill(evidence: Evidence) -> Check:
@@ -162,7 +102,7 @@ def _vad_skill(evidence: Evidence) -> Check:
     if evidence.ranking.skill is None:
         return Check(code=code, status="not-applicable", message="no evaluation row has VAD")
     if not evidence.systems.candidates:
-        return _no_candidate(code)
+        return no_candidate(code)
     corpus, skill_name = evidence.ranking.skill
     pearson_name = skill_name.replace("skill@all", "pearson@parsed")
     failed: list[str] = []
@@ -178,7 +118,7 @@ def _vad_skill(evidence: Evidence) -> Check:
             passed.append(line)
         else:
             failed.append(line)
-    return _check(code, failed, passed, skipped)
+    return check_of(code, failed, passed, skipped)
 
 
 def _is_surely_positive(metric: MetricValue) -> bool:
@@ -196,7 +136,7 @@ def _leaks(leaks: Mapping[str, LeakCount] | None) -> Check:
         for name, count in leaks.items()
     }
     failed = [line for name, line in lines.items() if leaks[name].remaining]
-    return _check(code, failed, [line for name, line in lines.items() if not leaks[name].remaining])
+    return check_of(code, failed, [line for name, line in lines.items() if not leaks[name].remaining])
 
 
 def _protocols(evidence: Evidence) -> Check:
@@ -204,4 +144,4 @@ def _protocols(evidence: Evidence) -> Check:
     n_ranked = len(evidence.systems.ranked)
     if n_ranked < 2:
         return Check(code=code, status="not-applicable", message=f"{n_ranked} ranked systems: nothing to mix")
-    return _check(code, [], [f"all {n_ranked} ranked systems were decoded under {evidence.protocol_id}"])
+    return check_of(code, [], [f"all {n_ranked} ranked systems were decoded under {evidence.protocol_id}"])

@@ -10,9 +10,11 @@ from emoloom.errors import InputError
 from emoloom.progress import Tick, no_tick
 from emoloom.records import Example, Leaderboard, MetricValue, Prediction, SystemKind, SystemRow, Vad
 from emoloom.scoring.alignment import align, corpus_of, data_id
-from emoloom.scoring.checks import Evidence, LeakCount, run_checks
+from emoloom.scoring.checks import run_checks
+from emoloom.scoring.evidence import Evidence, LeakCount
 from emoloom.scoring.ranking import Ranking, rank_metrics, rank_systems, split_systems
 from emoloom.scoring.scorecard import RANKED_BY, score_corpus
+from emoloom.scoring.slices import score_slices
 from emoloom.scoring.verdict import write_verdict
 
 __all__ = ["LeakCount", "System", "build_leaderboard", "differing_parts", "score_corpus"]
@@ -100,10 +102,11 @@ def _score_all(
     found: list[MetricValue] = []
     cards = [(system, name) for system in systems for name in corpora]
     for done, (system, name) in enumerate(cards, start=1):
-        found += score_corpus(
-            system.name, corpora[name], _predictions(system, name), constant=constants.get(name),
-            bootstrap=bootstrap, seed=seed,
-        )  # fmt: skip
+        for scored in (score_corpus, score_slices):
+            found += scored(
+                system.name, corpora[name], _predictions(system, name), constant=constants.get(name),
+                bootstrap=bootstrap, seed=seed,
+            )  # fmt: skip
         tick(done, len(cards), system.name)
     return found
 

@@ -9,8 +9,19 @@ import numpy as np
 
 from emoloom.records import Example, MetricValue, Prediction, SystemKind
 from emoloom.scoring.metrics import Floats, label_scores, supported_labels
+from emoloom.scoring.power import detectable_difference, needed_units
 from emoloom.scoring.scorecard import RANKED_BY, VAD_KINDS, ranking_columns
-from emoloom.scoring.statistics import LEVEL, Comparison, Draws, compare, holm, rank_intervals, resample, tie_groups
+from emoloom.scoring.statistics import (
+    LEVEL,
+    Comparison,
+    Draws,
+    compare,
+    holm,
+    rank_intervals,
+    resample,
+    tie_groups,
+    units_of,
+)
 
 RANK_METRIC = "rank@all"
 
@@ -38,6 +49,20 @@ class Tested(NamedTuple):
         return self.comparison.difference > 0 and self.p_adjusted < LEVEL
 
 
+class Separation(NamedTuple):
+    """What it would take to tell the best candidate from another one of its tie group."""
+
+    other: str
+    n_units: int
+    """Units of the ranked corpus: what is resampled and swapped."""
+    unit: str
+    """`rows`, or `conversations` where rows share them."""
+    detectable: float
+    """The smallest true difference that these units show with a power of 80 %."""
+    needed_units: int | None
+    """Units that would show the observed difference with that power; None where it is 0."""
+
+
 class Ranking(NamedTuple):
     """The order of the ranked systems with the evidence for it."""
 
@@ -51,6 +76,8 @@ class Ranking(NamedTuple):
     """The best candidate against each floor and untrained candidate."""
     against_tied: Mapping[str, Tested]
     """The best candidate against each other system of its tie group."""
+    separation: Separation | None
+    """From the next candidate of its tie group; None where the best candidate shares its group with no other."""
     smallest_difference: float | None
     """Half-width of the paired 95 % interval between the two first in `order`."""
     rank_intervals: Mapping[str, tuple[float, float]]
@@ -115,16 +142,16 @@ def rank_systems(
         else {}
     )
     boots = {name: macro_f1(resample(columns[name], draws)) for name in by_f1}
+    against_tied = {
+        name: _seen_from(best, name, tested) for name in order if best and name != best and groups[name] == groups[best]
+    }
     return Ranking(
         order=order,
         groups=groups,
         best_candidate=best,
         against_references={name: test for (_, name), test in against.items()},
-        against_tied={
-            name: _seen_from(best, name, tested)
-            for name in order
-            if best and name != best and groups[name] == groups[best]
-        },
+        against_tied=against_tied,
+        separation=_separation(systems, against_tied, rows, LEVEL / max(1, len(pairs))),
         smallest_difference=_half_width(order, tested),
         rank_intervals=rank_intervals(boots),
         skill=skill,
@@ -164,7 +191,25 @@ def _seen_from(first: str, second: str, tested: Mapping[tuple[str, str], Tested]
         return tested[first, second]
     comparison, p_adjusted = tested[second, first]
     bounds = (-comparison.bounds[1], -comparison.bounds[0]) if comparison.bounds else None
-    return Tested(Comparison(-comparison.difference, bounds, comparison.p_value), p_adjusted)
+    return Tested(comparison._replace(difference=-comparison.difference, bounds=bounds), p_adjusted)
+
+
+def _separation(
+    systems: Systems, tied: Mapping[str, Tested], rows: Sequence[Example], level: float
+) -> Separation | None:
+    """Sizes at the level of Holm's first step, which is the one that a single tie has to pass."""
+    other = next((name for name in tied if name in systems.candidates), "")
+    error = tied[other].comparison.standard_error if other else None
+    if error is None:
+        return None
+    n_units = units_of(rows).n_units
+    return Separation(
+        other=other,
+        n_units=n_units,
+        unit="rows" if n_units == len(rows) else "conversations",
+        detectable=detectable_difference(error, level=level),
+        needed_units=needed_units(tied[other].comparison.difference, error, n_units, level=level),
+    )
 
 
 def _half_width(order: Sequence[str], tested: Mapping[tuple[str, str], Tested]) -> float | None:

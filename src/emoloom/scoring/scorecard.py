@@ -13,6 +13,7 @@ from emoloom.contract.prompt import TAXONOMY, format_number
 from emoloom.contract.taxonomy import labels_of, project
 from emoloom.records import AXES, Example, MetricValue, Prediction, Vad, VadKind
 from emoloom.scoring.alignment import align, corpus_of, taxonomy_of
+from emoloom.scoring.flips import FLIP_METRICS, flip_scores, flip_sums, pairs_of
 from emoloom.scoring.metrics import (
     MIN_ROWS_FOR_SPREAD,
     ZERO_VARIANCE,
@@ -110,7 +111,12 @@ def blocks_of(rows: Sequence[Example], aligned: Sequence[Prediction], constant: 
         constant: see `score_corpus`.
     """
     constant = _as_answered(constant) if constant else None
-    return [_rates(aligned), *_label_blocks(rows, aligned), *_vad_blocks(rows, aligned, constant)]
+    return [
+        _rates(aligned),
+        *_label_blocks(rows, aligned),
+        *_vad_blocks(rows, aligned, constant),
+        *_flip_blocks(rows, aligned),
+    ]
 
 
 def ranking_columns(rows: Sequence[Example], predictions: Sequence[Prediction]) -> Floats:
@@ -279,7 +285,52 @@ def _vad_blocks(rows: Sequence[Example], predictions: Sequence[Prediction], cons
         total = int(has_kind.sum())
         blocks.append(_vad_block(gold, counted, has_kind, constant, kind, "all", total))
         blocks.append(_vad_block(gold, said, recovered, constant, kind, "parsed", total))
+        blocks.append(_side_block(gold[:, 0], said[:, 0], has_kind, strict, kind))
     return blocks
+
+
+def _flip_blocks(rows: Sequence[Example], predictions: Sequence[Prediction]) -> list[Block]:
+    """Two blocks (all pairs, pairs with two parsed answers) where the rows are mirrored pairs."""
+    pairs = pairs_of(rows)
+    if not len(pairs):
+        return []
+    answers = [prediction.parse.answer for prediction in predictions]
+    valence = np.array([answer.vad.v if answer else 0.5 for answer in answers])
+    blocks = []
+    for grade, denominator in (("strict", "all"), ("recovered", "parsed")):
+        answered = _parsed(predictions, grade)
+        columns = flip_sums(pairs, valence, answered, failed_counts=denominator == "all")
+        blocks.append(_flip_block(columns, denominator, len(pairs)))
+    return blocks
+
+
+def _flip_block(columns: Floats, denominator: str, total: int) -> Block:
+    n = int(columns[:, -1].sum())
+
+    def values(sums: Floats) -> dict[str, Floats]:
+        return {f"{name}@{denominator}": value for name, value in flip_scores(sums).items()}
+
+    note = f"{n} mirrored pairs" if n else "undefined: no pair has two parsed answers"
+    return Block(columns, values, n, total, dict.fromkeys((f"{name}@{denominator}" for name in FLIP_METRICS), note))
+
+
+def _side_block(gold: Floats, said: Floats, has_kind: Bools, strict: Bools, kind: VadKind) -> Block:
+    """On which side of the mid-point the valence lies: what is left to ask of a phenomenon that turns it round.
+
+    Args:
+        gold: reference valence, [rows]; a row that lies at the mid-point has no side and does not enter.
+        said: answered valence, [rows].
+        has_kind: rows with a reference of this kind.
+        strict: rows whose answer is strictly parsed; any other answer is a miss.
+        kind: of the reference.
+    """
+    has_side = has_kind & (gold != 0.5)
+    hit = has_side & strict & ((said - 0.5) * (gold - 0.5) > 0)
+    name, n = f"{kind}:valence_side@all", int(has_side.sum())
+    without = int(has_kind.sum()) - n
+    note = f"reference valences of exactly 0.5, which have no side: {without}" if without else ""
+    columns = np.stack([hit, has_side], axis=1).astype(np.float64)
+    return Block(columns, lambda sums: {name: ratio(sums)}, n, n, {name: note if n else f"undefined: {note}"})
 
 
 def _vad_block(

@@ -22,6 +22,8 @@ LEVEL = 0.05
 MIN_DEFINED_SHARE = 0.95
 """An interval is given only where the metric is defined on this share of the resamples."""
 MIN_PERMUTATIONS = 1999
+NO_DIFFERENCE = 1e-12
+"""Differences of a score up to this are rounding."""
 _CHUNK_CELLS = 4_000_000
 """Draws held in memory at once; part of the seeded stream, so a change of it changes every interval's digits."""
 
@@ -54,6 +56,8 @@ class Comparison(NamedTuple):
     """95 % paired percentile bootstrap interval of the difference; None where it is not defined."""
     p_value: float
     """Two-sided paired permutation test, not yet corrected."""
+    standard_error: float | None
+    """Standard deviation of the difference over the paired resamples (Efron and Tibshirani 1993); None as above."""
 
 
 def units_of(rows: Sequence[Example]) -> Units:
@@ -79,7 +83,7 @@ def resample(by_unit: Floats, draws: Draws) -> Floats:
     paired, resample by resample.
     """
     n_units = len(by_unit)
-    generator = _generator(draws, "bootstrap")
+    generator = generator_of(draws, "bootstrap")
     parts = []
     for size in _chunks(draws.resamples, n_units):
         drawn = generator.integers(0, n_units, size=(size, n_units))
@@ -107,8 +111,11 @@ def compare(
     """Paired bootstrap interval and paired permutation test of every pair of systems.
 
     The permutation test swaps the two systems' answers unit by unit at random (approximate randomisation, Noreen
-    1989; Yeh 2000): exact in level where the systems are exchangeable, and it needs no variance estimate. The number
-    of permutations grows with the number of pairs, so that a clear difference can stay significant after Holm.
+    1989; Yeh 2000): exact in level where the systems are exchangeable, and it needs no variance estimate. For a mean
+    over units it is the sign-flip test of the paired differences; a macro-F1 is no such mean, so that columns are
+    swapped before they are summed. Where there are so few units that all swaps can be made, they are, and p is exact;
+    otherwise p = (hits + 1) / (permutations + 1), which never claims 0 (Phipson and Smyth 2010). The number of
+    permutations grows with the number of pairs, so that a clear difference can stay significant after Holm.
 
     Args:
         by_unit: per-unit columns of each system, [units, columns], on the same units.
@@ -119,27 +126,36 @@ def compare(
     totals = {name: sums.sum(axis=0) for name, sums in by_unit.items()}
     boots = {name: statistic(resample(sums, draws)) for name, sums in by_unit.items()}
     permutations = max(MIN_PERMUTATIONS, 100 * len(pairs) - 1)
-    hits = dict.fromkeys(pairs, 0)
     observed = {(a, b): float(statistic(totals[a]) - statistic(totals[b])) for a, b in pairs}
-    for swapped in _swaps(by_unit, permutations, draws):
+    n_units = len(next(iter(by_unit.values()))) if by_unit else 0
+    exact = 2**n_units <= permutations
+    # Where every swap is made, the one that swaps nothing is among them and counts itself.
+    hits, swaps = dict.fromkeys(pairs, 0 if exact else 1), 2**n_units if exact else permutations + 1
+    for mask in _every_swap(n_units) if exact else _random_swaps(n_units, permutations, draws):
+        swapped = {name: mask @ sums for name, sums in by_unit.items()}
         for a, b in pairs:
             moved = swapped[b] - swapped[a]
             difference = statistic(totals[a] + moved) - statistic(totals[b] - moved)
-            hits[a, b] += int((np.abs(difference) >= abs(observed[a, b]) - 1e-12).sum())
+            hits[a, b] += int((np.abs(difference) >= abs(observed[a, b]) - NO_DIFFERENCE).sum())
     result = {}
     for a, b in pairs:
-        p_value = (hits[a, b] + 1) / (permutations + 1)
-        result[a, b] = Comparison(observed[a, b], interval(boots[a] - boots[b]), p_value)
+        spread = boots[a] - boots[b]
+        bounds = interval(spread)
+        error = float(np.nanstd(spread, ddof=1)) if bounds else None
+        result[a, b] = Comparison(observed[a, b], bounds, hits[a, b] / swaps, error)
     return result
 
 
-def _swaps(by_unit: Mapping[str, Floats], permutations: int, draws: Draws) -> Iterator[dict[str, Floats]]:
-    """For chunks of random swap masks: each system's columns summed over the units to swap."""
-    n_units = len(next(iter(by_unit.values()))) if by_unit else 0
-    generator = _generator(draws, "permutation")
+def _random_swaps(n_units: int, permutations: int, draws: Draws) -> Iterator[Floats]:
+    """Chunks of random swap masks of 0 and 1, [swaps, units]."""
+    generator = generator_of(draws, "permutation")
     for size in _chunks(permutations, n_units):
-        mask = (generator.random((size, n_units)) < 0.5).astype(np.float64)
-        yield {name: mask @ sums for name, sums in by_unit.items()}
+        yield (generator.random((size, n_units)) < 0.5).astype(np.float64)
+
+
+def _every_swap(n_units: int) -> Iterator[Floats]:
+    """All 2^units swap masks at once, [2^units, units]; for a few units only."""
+    yield (np.arange(2**n_units)[:, None] >> np.arange(n_units) & 1).astype(np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -191,6 +207,7 @@ def _chunks(total: int, n_units: int) -> Iterator[int]:
         total -= size
 
 
-def _generator(draws: Draws, purpose: str) -> np.random.Generator:
+def generator_of(draws: Draws, purpose: str) -> np.random.Generator:
+    """The random stream of one purpose: independent of every other purpose, corpus and seed."""
     digest = hashlib.sha256(f"{purpose}\n{draws.corpus}".encode("utf-8", "replace")).digest()
     return np.random.default_rng([draws.seed, int.from_bytes(digest[:8], "big")])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from emoloom.records import MetricValue
-from emoloom.scoring.checks import with_interval
-from emoloom.scoring.ranking import Ranking, Systems, Tested
+from emoloom.scoring.evidence import with_interval
+from emoloom.scoring.power import POWER
+from emoloom.scoring.ranking import Ranking, Separation, Systems, Tested
 from emoloom.scoring.scorecard import RANKED_BY
+from emoloom.scoring.seeds import scope_of
 
 
 def write_verdict(
@@ -26,6 +28,7 @@ def write_verdict(
         return f"No candidate has scores on {corpus}, so there is nothing to recommend."
     scores = {name: with_interval(metrics[name, corpus, RANKED_BY]) for name in (*ranking.order, *systems.references)}
     sentences = [_first_sentence(best, ranking, systems, scores[best], corpus)]
+    sentences += [_separation_sentence(ranking.separation)] if ranking.separation else []
     sentences += _control_sentence(best, ranking, systems)
     if ranking.against_references:
         sentences.append(_floor_sentence(ranking.against_references, scores))
@@ -34,7 +37,7 @@ def write_verdict(
 
 def _first_sentence(best: str, ranking: Ranking, systems: Systems, score: str, corpus: str) -> str:
     others = [name for name in ranking.against_tied if name in systems.candidates]
-    figure = f"macro-F1 {score} (this checkpoint only)"
+    figure = f"macro-F1 {score} ({scope_of(1)})"
     rivals = len(systems.candidates) - 1
     if not rivals:
         return f"{best} is the only candidate on {corpus}: {figure}."
@@ -44,6 +47,18 @@ def _first_sentence(best: str, ranking: Ranking, systems: Systems, score: str, c
     gaps = ", ".join(f"{name} (difference {_difference(ranking.against_tied[name])})" for name in others)
     reason = f"; {ranking.skill[1]} on {ranking.skill[0]} orders the tie" if ranking.skill else ""
     return f"{best} is first on {corpus} with {figure}, but the rows cannot tell it from {gaps}{reason}."
+
+
+def _separation_sentence(found: Separation) -> str:
+    """What the rows can show, and what would separate the two best; counts are rounded, as they rest on an estimate."""
+    power = f"With {100 * POWER:.0f} % power"
+    shown = f"{power} these {found.n_units:,} {found.unit} show a true difference of {found.detectable:.3f}"
+    if found.needed_units is None:
+        return f"{shown}; their scores are equal, which no number of {found.unit} would separate."
+    step = 10 ** max(0, len(str(found.needed_units)) - 2)
+    needed = -(-found.needed_units // step) * step
+    seeds = "and more than one training seed each"
+    return f"{shown}; the observed one, to {found.other}, would take about {needed:,} such {found.unit}, {seeds}."
 
 
 def _control_sentence(best: str, ranking: Ranking, systems: Systems) -> list[str]:

@@ -19,8 +19,9 @@ from emoloom.contract.prompt import contract_id
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import Candidate
 from emoloom.progress import Tick, bar, no_tick, say
-from emoloom.records import Example, Prediction, SelfCheck, TrainingRow
-from emoloom.screening.forecast import measure_speed, refuse_unless_it_fits
+from emoloom.records import Example, Prediction, SelfCheck, TrainingPair, TrainingRow
+from emoloom.screening.data import Data
+from emoloom.screening.forecast import material_of, measure_speed, refuse_unless_it_fits
 from emoloom.screening.merging import keep_merged
 from emoloom.screening.plan import PlannedCandidate, parse_budget
 from emoloom.screening.selfchecks import selfcheck_of
@@ -54,9 +55,8 @@ def training_dtype(config: Config) -> str:
 
 
 def plan_candidate(
-    candidate: Candidate, config: Config, rows: Sequence[TrainingRow], shares: Mapping[str, float],
-    evaluation: Sequence[Example], processes: Processes,
-) -> tuple[PlannedCandidate, dict[str, float]]:  # fmt: skip
+    candidate: Candidate, config: Config, data: Data, processes: Processes
+) -> tuple[PlannedCandidate, dict[str, float]]:
     """Turn the budget into tokens, and estimate the costs, before the candidate is trained.
 
     Returns:
@@ -67,9 +67,10 @@ def plan_candidate(
     """
     budget = parse_budget(config.training.budget)
     dtype, threads = training_dtype(config), use_threads(config)
-    memory = refuse_unless_it_fits(candidate, config, rows, dtype)
+    memory = refuse_unless_it_fits(candidate, config, data.training, dtype)
+    evaluation = [example for rows in data.evaluation.values() for example in rows]
     processes.tell({"candidate": candidate.model_dump(mode="json"), "measure": [dtype, threads]})
-    speed, decoding = measure_speed(candidate, config, rows, shares, dtype, threads, processes, evaluation)
+    speed, decoding = measure_speed(candidate, config, data, dtype, threads, processes, evaluation)
     planned = PlannedCandidate(
         name=candidate.name,
         identity=candidate.identity,
@@ -87,11 +88,12 @@ def plan_candidate(
 
 
 def data_key(
-    facts: Mapping[str, Any], training: Sequence[TrainingRow], evaluation: Mapping[str, Sequence[Example]]
-) -> str:
+    facts: Mapping[str, Any], training: Sequence[TrainingRow], pairs: Sequence[TrainingPair],
+    evaluation: Mapping[str, Sequence[Example]],
+) -> str:  # fmt: skip
     """Key of the data stage: over all that it writes."""
     return store.digest_of([
-        facts, [row.model_dump(mode="json") for row in training],
+        facts, [row.model_dump(mode="json") for row in training], [pair.model_dump(mode="json") for pair in pairs],
         {name: [example.model_dump(mode="json") for example in rows] for name, rows in evaluation.items()},
     ])  # fmt: skip
 
@@ -105,7 +107,7 @@ def train_key(
         identity: of the candidate.
         planned: its part of the plan.
         config: gives the `[training]` section and the seed.
-        data_id: SHA-256 of the file of training rows.
+        data_id: digest of the files of training rows and pairs.
         shares: share of the draws of each training corpus.
     """
     settings = config.training.model_dump(mode="json", exclude=WITHOUT_EFFECT)
@@ -131,19 +133,19 @@ def predictions_key(inputs: Mapping[str, Any], rows_digest: str) -> str:
 
 
 def train_cell(
-    folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data_id: str,
-    rows: Sequence[TrainingRow], shares: Mapping[str, float], evaluation: Sequence[Example], processes: Processes,
+    folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data_id: str, data: Data,
+    processes: Processes,
 ) -> dict[str, Any]:  # fmt: skip
     """Train one candidate into `folder`, or find that it is done. Returns the stage's facts."""
     from emoloom.training import checkpoint
     from emoloom.training.estimate import memory_peak
     from emoloom.training.loop import WEIGHTS
 
-    key = train_key(candidate.identity, planned, config, data_id, shares)
+    key = train_key(candidate.identity, planned, config, data_id, data.shares)
     if store.stage_done(folder, key):
         checkpoint.forget(folder)
         return dict(store.read_json(folder / store.STAGE_FILE))
-    refuse_unless_it_fits(candidate, config, rows, planned.dtype)
+    refuse_unless_it_fits(candidate, config, data.training, planned.dtype)
     if not (folder / KEY).exists() or (folder / KEY).read_text(encoding="utf-8") != key:
         store.remove_folder(folder)  # checkpoints of other settings must never be continued
         store.write_text(folder / KEY, key)
@@ -151,11 +153,11 @@ def train_cell(
     processes.tell({"candidate": candidate.model_dump(mode="json"), "planned": planned.model_dump(mode="json"),
                     "folder": str(folder.resolve())})  # fmt: skip
     with _clock(folder) as elapsed, bar(f"training {candidate.name}", "tokens") as tick:
-        model, size, weights = _fit(folder, candidate, planned, config, rows, shares, processes, tick)
+        model, size, weights = _fit(folder, candidate, planned, config, data, processes, tick)
         facts: dict[str, Any] = {"seconds": round(elapsed(), 1), "peak_bytes": memory_peak()}
     if config.training.method == "lora":
         weights = folder / WEIGHTS
-        facts["merging"] = keep_merged(model, weights, candidate, config, evaluation)
+        facts["merging"] = keep_merged(model, weights, candidate, config, next(iter(data.evaluation.values())))
     store.finish_stage(folder, key, weights=store.file_digest(weights), n_parameters=size, **facts)
     checkpoint.forget(folder)
     return dict(store.read_json(folder / store.STAGE_FILE))
@@ -181,22 +183,22 @@ def trained_weights(folder: Path, name: str) -> tuple[Path, str]:
     return weights, digest
 
 
-def follow(config: Config, rows: Sequence[TrainingRow], shares: Mapping[str, float], processes: Processes) -> None:
+def follow(config: Config, data: Data, processes: Processes) -> None:
     """Take part in what the leading process trains, until it says that nothing is left."""
     while (job := processes.tell(None)) is not None:
         candidate = Candidate.model_validate_json(json.dumps(job["candidate"]))
         with contextlib.suppress(CandidateError):  # the leading process meets the same and names it
             if "measure" in job:
                 dtype, threads = job["measure"]
-                measure_speed(candidate, config, rows, shares, dtype, threads, processes)
+                measure_speed(candidate, config, data, dtype, threads, processes)
             else:
                 planned = PlannedCandidate.model_validate_json(json.dumps(job["planned"]))
-                _fit(Path(job["folder"]), candidate, planned, config, rows, shares, processes, no_tick)
+                _fit(Path(job["folder"]), candidate, planned, config, data, processes, no_tick)
 
 
 def _fit(
-    folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, rows: Sequence[TrainingRow],
-    shares: Mapping[str, float], processes: Processes, tick: Tick,
+    folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data: Data, processes: Processes,
+    tick: Tick,
 ) -> tuple[Any, int, Path]:  # fmt: skip
     """Train, all processes together: the model with averaged weights, its size without adapters, the file written."""
     import torch
@@ -204,14 +206,14 @@ def _fit(
     from emoloom.models.codec import load_codec
     from emoloom.models.loading import load_base
     from emoloom.training.estimate import forget_peak
-    from emoloom.training.loop import sources_of, train
+    from emoloom.training.loop import train
 
     torch.set_num_threads(planned.threads)
     model = load_base(candidate, seed=config.run.seed)
     size = sum(parameter.numel() for parameter in model.parameters())
     forget_peak()
     weights = train(
-        model, load_codec(candidate), sources_of(rows, shares), config.training, budget_tokens=planned.tokens,
+        model, load_codec(candidate), material_of(data, config), config.training, budget_tokens=planned.tokens,
         seed=config.run.seed, folder=folder, dtype=planned.dtype, tick=tick, processes=processes,
     )  # fmt: skip
     return model, size, weights

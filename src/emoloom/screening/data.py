@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from emoloom.records import Example, TrainingRow, Vad
+from emoloom.records import Example, TrainingPair, TrainingRow, Vad
 
 if TYPE_CHECKING:
     from emoloom.corpora.preparation import Prepared
@@ -14,6 +14,8 @@ class Data(NamedTuple):
     """Rows and facts of a run."""
 
     training: list[TrainingRow]
+    pairs: list[TrainingPair]
+    """Mirrored pairs to train on; empty where none are drawn."""
     evaluation: dict[str, list[Example]]
     """Corpus -> evaluated rows."""
     facts: dict[str, Any]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from emoloom.affect.lexicon import load_lexicon
 from emoloom.config import Config
 from emoloom.errors import CandidateError
 from emoloom.models.candidates import Candidate
 from emoloom.progress import say
 from emoloom.records import Example, TrainingRow
+from emoloom.screening.data import Data
 from emoloom.screening.plan import parse_budget
 
 if TYPE_CHECKING:
+    from emoloom.training.loop import Material
     from emoloom.training.processes import Processes
 
 SAMPLE = 8
@@ -33,12 +36,16 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
     """
     from emoloom.models.codec import load_codec
     from emoloom.training import estimate
-    from emoloom.training.batches import encode_row
+    from emoloom.training.batches import passes
+    from emoloom.training.encoding import Item, encode_row, n_tokens, rows_of
 
     settings, codec = config.training, load_codec(candidate)
-    longest = sorted(rows, key=lambda row: len(row.text))[-(settings.micro_rows or settings.batch_rows) :]
+    longest = sorted(rows, key=lambda row: len(row.text))[-settings.batch_rows :]
+    items = sorted((Item((encode_row(codec, row),)) for row in longest), key=lambda item: n_tokens([item]))
+    parts = passes(items, settings.micro_rows or len(items), settings.pass_tokens)
+    largest = max((rows_of(part) for part in parts), key=lambda part: len(part) * max(len(row.ids) for row in part))
     try:
-        memory = estimate.estimate_memory(candidate, settings, [encode_row(codec, row) for row in longest], dtype)
+        memory = estimate.estimate_memory(candidate, settings, largest, dtype)
     except CandidateError:
         raise
     except Exception as error:  # an operation that cannot be traced without numbers
@@ -49,9 +56,17 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
     return memory.total
 
 
+def material_of(data: Data, config: Config) -> Material:
+    """What a candidate is trained on: the run's rows by source, its mirrored pairs, its lexicon."""
+    from emoloom.training.loop import Material, sources_of
+
+    sources = sources_of(data.training, data.shares)
+    return Material(sources, data.pairs, config.data.flip_share, load_lexicon(config.data.lexicon))
+
+
 def measure_speed(
-    candidate: Candidate, config: Config, rows: Sequence[TrainingRow], shares: Mapping[str, float], dtype: str,
-    threads: int, processes: Processes, evaluation: Sequence[Example] = (),
+    candidate: Candidate, config: Config, data: Data, dtype: str, threads: int, processes: Processes,
+    evaluation: Sequence[Example] = (),
 ) -> tuple[float, float]:  # fmt: skip
     """Tokens a second of training, and seconds for decoding a row of `evaluation` (0 without rows).
 
@@ -64,14 +79,14 @@ def measure_speed(
     from emoloom.decoding.protocol import protocol_of
     from emoloom.models.codec import load_codec
     from emoloom.models.loading import DTYPES, load_base
-    from emoloom.training.loop import measure_tokens_per_second, sources_of
+    from emoloom.training.loop import measure_tokens_per_second
 
     torch.set_num_threads(threads)
     codec, model = load_codec(candidate), load_base(candidate, seed=config.run.seed)
     warm_up, timed = (1, 2) if parse_budget(config.training.budget).tokens else (2, 4)
     speed = measure_tokens_per_second(
-        model, codec, sources_of(rows, shares), config.training, seed=config.run.seed, dtype=dtype, processes=processes,
-        warm_up=warm_up, timed=timed,
+        model, codec, material_of(data, config), config.training, seed=config.run.seed, dtype=dtype,
+        processes=processes, warm_up=warm_up, timed=timed,
     )  # fmt: skip
     if not evaluation:
         return speed, 0.0

@@ -13,7 +13,7 @@ from emoloom.config import Config, config_from_json
 from emoloom.corpora.selection import parse_selection
 from emoloom.errors import InputError
 from emoloom.progress import bar
-from emoloom.records import Example, Prediction, TrainingRow
+from emoloom.records import Example, Prediction, TrainingPair, TrainingRow
 from emoloom.scoring.leaderboard import differing_parts
 from emoloom.screening import cells
 from emoloom.screening.data import Data, facts_of
@@ -57,7 +57,8 @@ def read_data(inspection: Inspection, run: RunFolder, config: Config) -> Data:
     training = _rows(inspection, run.training_rows, TrainingRow)
     names = [parse_selection(entry)[0] for entry in config.data.evaluate]
     evaluation = {name: _rows(inspection, run.evaluation_rows(name), Example) for name in names}
-    return Data(training, evaluation, dict(store.read_json(run.facts)))
+    pairs = _rows(inspection, run.training_pairs, TrainingPair)
+    return Data(training, pairs, evaluation, dict(store.read_json(run.facts)))
 
 
 def _rows(inspection: Inspection, path: Path, kind: Any) -> list[Any]:
@@ -103,7 +104,7 @@ def check_data(inspection: Inspection, contents: Contents) -> str:
     """The data stage holds what its key was made from."""
     run, data = contents.run, contents.data
     stage = _stage(inspection, contents, run.data)
-    key = cells.data_key(data.facts, data.training, data.evaluation)
+    key = cells.data_key(data.facts, data.training, data.pairs, data.evaluation)
     inspection.expect(run.data / STAGE_FILE, "key", stage["key"], key)
     n_rows = sum(map(len, data.evaluation.values()))
     return f"{len(data.training):,} training rows, {n_rows:,} evaluated rows and their facts have their stage's key"
@@ -187,7 +188,7 @@ def check_training(inspection: Inspection, contents: Contents) -> str:
             inspection.expect(folder / STAGE_FILE, "weights", stage["weights"], contents.digest(weights))
             with inspection.reading(weights):
                 inspection.expect(folder / STAGE_FILE, "n_parameters", stage["n_parameters"], _n_parameters(weights))
-            data_id = contents.digest(run.training_rows)
+            data_id = store.digest_of([contents.digest(run.training_rows), contents.digest(run.training_pairs)])
             planned = contents.plan.candidates[name]
             key = cells.train_key(planned.identity, planned, config, data_id, contents.data.shares)
             inspection.expect(folder / STAGE_FILE, "key", stage["key"], key)

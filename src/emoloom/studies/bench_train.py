@@ -28,10 +28,13 @@ from emoloom.records import TrainingRow
 from emoloom.screening.cells import training_dtype, use_threads
 from emoloom.studies import trl_peer
 from emoloom.studies.trl_peer import Sizes
-from emoloom.training.batches import EncodedRow, collate, encode_row
+from emoloom.training.batches import collate
+from emoloom.training.encoding import EncodedRow, encode_row, rows_of
 from emoloom.training.estimate import memory_peak
-from emoloom.training.loop import Source, step_forever
+from emoloom.training.forward import hidden_states
+from emoloom.training.loop import Material, step_forever
 from emoloom.training.losses import language_model_loss
+from emoloom.training.mixture import Source
 
 OURS = "ours"
 CEILING_SIDE = 2048
@@ -210,17 +213,20 @@ def _contend(who: str, contest: Contest, pipe: Connection) -> None:
 def _our_steps(contest: Contest, model: Any, codec: Codec) -> Iterator[Sizes]:
     """Our loop without checkpoints; all rows are one window, so that each comes once before any comes again."""
     settings = contest.config.training.model_copy(update={"window_rows": len(contest.rows)})
-    sources, seed = [Source(contest.rows, 1.0)], contest.config.run.seed
-    for rows in step_forever(model, codec, sources, settings, seed=seed, dtype=contest.dtype):
+    material, seed = Material([Source(contest.rows, 1.0)]), contest.config.run.seed
+    for items in step_forever(model, codec, material, settings, seed=seed, dtype=contest.dtype):
+        rows = rows_of(items)
         batch = collate(rows)
         yield batch.n_tokens, batch.n_tokens - (len(rows) - 1) * len(batch.prefix), len(batch.target)
 
 
 @torch.no_grad()
 def _our_first_loss(model: Any, rows: Sequence[EncodedRow], dtype: str) -> float:
+    batch = collate(rows)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
-        loss, count = language_model_loss(model, collate(rows))
-    return float(loss) / count
+        hidden = hidden_states(model, batch)[batch.predictor[:, 0], batch.predictor[:, 1]]
+        spoken = language_model_loss(hidden, model.get_output_embeddings(), batch.target)
+    return float(spoken.sum) / spoken.n
 
 
 def _matrix_parameters(candidate: Candidate) -> tuple[int, int]:

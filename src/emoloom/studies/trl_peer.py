@@ -13,7 +13,7 @@ import torch
 
 from emoloom.config import TrainingSettings
 from emoloom.models.candidates import TOKENIZER, Candidate
-from emoloom.training.batches import EncodedRow
+from emoloom.training.encoding import EncodedRow
 from emoloom.training.state import BETAS
 
 PADDING, BEST_FIT, WRAPPED = "trl-padding", "trl-packing", "trl-packing-wrapped"

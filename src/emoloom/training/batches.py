@@ -1,4 +1,4 @@
-"""Encoded rows, and batches of like length formed inside a window of drawn rows."""
+"""Batches of like length, formed inside a window of drawn items."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from emoloom.models.codec import Codec
-from emoloom.records import TrainingRow
-
-
-class EncodedRow(NamedTuple):
-    """Token ids of one training row: ids(prompt) followed by ids(target)."""
-
-    ids: list[int]
-    n_prompt: int
+from emoloom.training.encoding import EncodedRow, Item, n_tokens, rows_of
 
 
 class Batch(NamedTuple):
@@ -28,17 +20,11 @@ class Batch(NamedTuple):
     predictor: torch.Tensor
     """[targets, 2] int64: (row, position in `ids`) whose output predicts each target id."""
     target: torch.Tensor
-    """[targets] int64: the ids to be predicted, all of the answer line and the end of sequence."""
+    """[targets] int64: the ids to be predicted, all of the answer line that is learnt and the end of sequence."""
     n_tokens: int
     """Real tokens, padding not counted; the shared beginning counts in every row."""
     prefix: tuple[int, ...]
     """Ids that every row begins with, before those in `ids`; empty for a single row."""
-
-
-def encode_row(codec: Codec, row: TrainingRow) -> EncodedRow:
-    """Token ids of a training row."""
-    prompt = codec.encode_prompt(row.text)
-    return EncodedRow(prompt + codec.encode_target(row.target).ids, len(prompt))
 
 
 def collate(rows: Sequence[EncodedRow]) -> Batch:
@@ -48,13 +34,36 @@ def collate(rows: Sequence[EncodedRow]) -> Batch:
     ids = torch.zeros(len(rows), length, dtype=torch.int64)
     for index, row in enumerate(rows):
         ids[index, : len(row.ids) - len(prefix)] = torch.tensor(row.ids[len(prefix) :])
-    where = [
-        (index, position - len(prefix))
-        for index, row in enumerate(rows)
-        for position in range(row.n_prompt - 1, len(row.ids) - 1)
-    ]
-    targets = [token for row in rows for token in row.ids[row.n_prompt :]]
+    learnt = [(index, place) for index, row in enumerate(rows) for place in learnt_places(row)]
+    where = [(index, place - 1 - len(prefix)) for index, place in learnt]
+    targets = [rows[index].ids[place] for index, place in learnt]
     return Batch(ids, torch.tensor(where), torch.tensor(targets), sum(len(row.ids) for row in rows), prefix)
+
+
+def learnt_places(row: EncodedRow) -> list[int]:
+    """Positions of the answer ids that are learnt."""
+    unlearnt = row.unlearnt
+    return [place for place in range(row.n_prompt, len(row.ids)) if place not in unlearnt]
+
+
+def passes(items: Sequence[Item], most_items: int, most_tokens: int) -> list[list[Item]]:
+    """Cut the items of a step into forward passes, in their order.
+
+    Args:
+        items: of one step.
+        most_items: in one pass.
+        most_tokens: rows times the longest row of a pass; a single item may have more.
+    """
+    found: list[list[Item]] = []
+    for item in items:
+        last = [*(found[-1] if found else []), item]
+        rows = rows_of(last)
+        fits = len(last) <= most_items and len(rows) * max(len(row.ids) for row in rows) <= most_tokens
+        if found and fits:
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found
 
 
 def _shared_beginning(rows: Sequence[EncodedRow]) -> tuple[int, ...]:
@@ -66,15 +75,15 @@ def _shared_beginning(rows: Sequence[EncodedRow]) -> tuple[int, ...]:
     return tuple(ids[0] for ids in alike)
 
 
-def steps_of_window(rows: Sequence[EncodedRow], batch_rows: int, seed: Sequence[int]) -> list[list[EncodedRow]]:
-    """Cut a window into the rows of optimiser steps, of like length, in an order that does not depend on length.
+def steps_of_window(items: Sequence[Item], batch_items: int, seed: Sequence[int]) -> list[list[Item]]:
+    """Cut a window into the items of optimiser steps, of like length, in an order that does not depend on length.
 
     Args:
-        rows: the drawn rows of the window.
-        batch_rows: rows per step; the last one may be smaller.
+        items: the drawn items of the window.
+        batch_items: items per step; the last one may be smaller.
         seed: of the order of the steps.
     """
-    by_length = sorted(range(len(rows)), key=lambda index: (len(rows[index].ids), index))
-    groups = [by_length[start : start + batch_rows] for start in range(0, len(by_length), batch_rows)]
+    by_length = sorted(range(len(items)), key=lambda index: (n_tokens([items[index]]), index))
+    groups = [by_length[start : start + batch_items] for start in range(0, len(by_length), batch_items)]
     order = np.random.default_rng(list(seed)).permutation(len(groups))
-    return [[rows[index] for index in groups[group]] for group in order]
+    return [[items[index] for index in groups[group]] for group in order]

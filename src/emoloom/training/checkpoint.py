@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from emoloom import store
+from emoloom import durable, store
 from emoloom.errors import InputError
 
 PREFIX = "step-"
@@ -31,9 +31,9 @@ def save(folder: Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], s
         write_tensors(unfinished / f"{name}.safetensors", contiguous)
     store.write_json(unfinished / STATE, state)
     store.finish_stage(unfinished, key=str(step))
-    with store.writing(target):
+    with durable.writing(target):
         unfinished.rename(target)
-        store.sync(folder)
+        durable.sync(folder)
     for other in list_steps(folder):
         if other != target:
             store.remove_folder(other)
@@ -49,7 +49,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
         except SafetensorError as error:  # the library wraps a full disk in an error of its own
             raise OSError(str(error)) from error
 
-    store.write_whole(path, fill)
+    durable.write_whole(path, fill)
 
 
 def list_steps(folder: Path) -> list[Path]:

@@ -16,7 +16,9 @@ from emoloom.models.candidates import Candidate
 from emoloom.models.loading import build
 from emoloom.records import Record
 from emoloom.training.adapters import add_adapters
-from emoloom.training.batches import Batch, EncodedRow, collate
+from emoloom.training.batches import Batch, collate
+from emoloom.training.encoding import EncodedRow
+from emoloom.training.forward import hidden_states
 from emoloom.training.losses import language_model_loss
 from emoloom.training.recomputation import recompute_layers
 
@@ -127,7 +129,8 @@ def _kept_by_forward(model: Any, batch: Batch, dtype: str) -> int:
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"),
     ):
-        language_model_loss(model, batch)
+        hidden = hidden_states(model, batch)[batch.predictor[:, 0], batch.predictor[:, 1]]
+        language_model_loss(hidden, model.get_output_embeddings(), batch.target)
     return sum(storage.nbytes() for address, storage in kept.items() if address not in own)
 
 

@@ -1,72 +1,185 @@
-"""Loss terms. Each returns a sum and a count; sums are divided once, over the whole step."""
+"""Loss terms as pure functions. Each returns a sum and a count; sums are divided once, over the whole step.
+
+`L = L_lm + sum_i lambda_i L_i`, each L_i = sum_i / count_i over the rows of the step, however they are split. The five
+affective terms are those of the EmoLoom-2B paper; how each gets its gradient is this project's choice (docs/losses.md).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from emoloom.models.products import product
-from emoloom.training.batches import Batch
-from emoloom.training.forward import hidden_states
 
 CHUNK = 128
 """Positions whose logits are held at once."""
+LEAST_PROBABILITY = 1e-6
 
 
-def language_model_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, int]:
-    """Negative log-likelihood of the answer line.
+class LanguageModelling(NamedTuple):
+    """What the language-model term says."""
 
-    The output head, a third of a small model's arithmetic, is applied to the positions that predict a target id and
-    to no others.
+    sum: torch.Tensor
+    """Scalar, nats."""
+    n: int
+    """Target ids."""
+    each: torch.Tensor
+    """[targets] -log p of each target id under the model as it is, without gradient."""
+
+
+def language_model_loss(
+    hidden: torch.Tensor, head: Any, target: torch.Tensor, added: Added | None = None
+) -> LanguageModelling:
+    """Negative log-likelihood of target ids.
 
     Args:
-        model: causal language model of the transformers library.
-        batch: rows on the model's device.
+        hidden: [targets, width], last hidden states whose outputs predict the targets.
+        head: the output embeddings.
+        target: [targets] int64.
+        added: what is added to the logits of some targets before the softmax.
 
     Returns:
-        The sum of -log p over the target ids (fp32 scalar, nats), and their number.
+        The sum of -log p over the target ids (fp32 scalar, nats), their number, and each of them.
     """
-    hidden = hidden_states(model, batch)[batch.predictor[:, 0], batch.predictor[:, 1]]
-    head = model.get_output_embeddings()
     if type(head) is not torch.nn.Linear or head.bias is not None:
-        return functional.cross_entropy(head(hidden).float(), batch.target, reduction="sum"), len(batch.target)
+        logits = head(hidden).float()
+        each = functional.cross_entropy(logits.detach(), target, reduction="none")
+        if added is not None:
+            logits = logits.index_add(1, added.ids, added.table[added.which].to(logits))
+        return LanguageModelling(functional.cross_entropy(logits, target, reduction="sum"), len(target), each)
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else head.weight.dtype
-    loss: torch.Tensor = _CrossEntropy.apply(hidden.to(dtype), head.weight.to(dtype), batch.target)
-    return loss, len(batch.target)
+    total, each = _CrossEntropy.apply(hidden.to(dtype), head.weight.to(dtype), target, added)
+    return LanguageModelling(total, len(target), each)
+
+
+class Added(NamedTuple):
+    """Constants added to the logits of a target: logit adjustment (Menon et al. 2021, arXiv 2007.07314)."""
+
+    ids: torch.Tensor
+    """[columns] token ids whose logits change."""
+    table: torch.Tensor
+    """[kinds, columns]; kind 0 is all zeros."""
+    which: torch.Tensor
+    """[targets] int64, kind of each target."""
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Sum of -log softmax(hidden head^T)[target], logits in chunks, so that no table of fp32 logits is ever whole.
+    """Sum of -log softmax(hidden head^T + added)[target], logits in chunks: no table of fp32 logits is ever whole.
 
     The gradient by the logits, softmax - one-hot, is known with the logits: it is kept in the dtype of `hidden`.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """`hidden` [targets, width], `weight` [vocabulary, width], `target` [targets] -> scalar of fp32 or wider."""
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, added: Added | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`hidden` [targets, width], `weight` [vocabulary, width], `target` [targets] -> (sum, each [targets])."""
         slopes = hidden.new_empty(len(hidden), len(weight))
-        parts = []
+        parts, each = [], []
         for start in range(0, len(hidden), CHUNK):
             logits = product(hidden[start : start + CHUNK], weight)
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             wanted = target[start : start + CHUNK, None]
             normaliser = logits.logsumexp(1, keepdim=True)
-            parts.append((normaliser - logits.gather(1, wanted)).sum())
+            losses = normaliser - logits.gather(1, wanted)
+            each.append(losses[:, 0])
+            if added is not None and added.which[start : start + CHUNK].any():
+                logits[:, added.ids] += added.table[added.which[start : start + CHUNK]]
+                normaliser = logits.logsumexp(1, keepdim=True)
+                losses = normaliser - logits.gather(1, wanted)
+            parts.append(losses.sum())
             slope = logits.sub_(normaliser).exp_()
             slope.scatter_add_(1, wanted, slope.new_full(wanted.shape, -1.0))
             slopes[start : start + CHUNK] = slope
         ctx.save_for_backward(hidden, weight, slopes)
-        return torch.stack(parts).sum()
+        found = torch.cat(each)
+        ctx.mark_non_differentiable(found)
+        return torch.stack(parts).sum(), found
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (hidden, weight, slopes), (scale,) = ctx.saved_tensors, gradients
-        of_hidden, of_weight, _ = ctx.needs_input_grad
+        (hidden, weight, slopes), scale = ctx.saved_tensors, gradients[0]
+        of_hidden, of_weight = ctx.needs_input_grad[:2]
         return (
             product(slopes, weight.t()) * scale if of_hidden else None,
             product(slopes.t(), (hidden * scale).t()) if of_weight else None,
             None,
+            None,
         )
+
+
+def classification_loss(probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L_cls: binary cross-entropy, sum over rows and labels of -y log p - (1 - y) log(1 - p).
+
+    Args:
+        probabilities: [rows, labels] in [0, 1].
+        labels: [rows, labels], 0 or 1.
+
+    Returns:
+        The sum in nats, and rows * labels.
+    """
+    clipped = probabilities.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return functional.binary_cross_entropy(clipped, labels, reduction="sum"), labels.numel()
+
+
+def classification_loss_of_logits(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L_cls of a head: as `classification_loss` with p = sigmoid(logits), computed without taking logarithms of p."""
+    return functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum"), labels.numel()
+
+
+def regression_loss(expected: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L_reg: squared error of the numbers that are written.
+
+    Args:
+        expected: [rows, 3] expected v, a, d under the digit slots.
+        target: [rows, 3].
+
+    Returns:
+        The sum of squares, and 3 * rows.
+    """
+    return ((expected - target) ** 2).sum(), target.numel()
+
+
+def consistency_loss(implied: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L_vad: squared error of the VAD that the written words imply.
+
+    Args:
+        implied: [covered rows, 3] calibrated lexicon VAD expected under the model at labels and rationale.
+        target: [covered rows, 3].
+
+    Returns:
+        The sum of squares, and 3 * covered rows.
+    """
+    return ((implied - target) ** 2).sum(), target.numel()
+
+
+def appraisal_loss(logits: torch.Tensor, target: torch.Tensor, applicable: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L_app: binary cross-entropy with soft targets, where an appraisal is applicable.
+
+    Args:
+        logits: [rows, dimensions] of the head.
+        target: [rows, dimensions] in [0, 1]; anything where not applicable.
+        applicable: [rows, dimensions] bool.
+
+    Returns:
+        The sum in nats, and the number of applicable entries.
+    """
+    each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (each * applicable).sum(), int(applicable.sum())
+
+
+def flip_loss(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L_flip: (v + v' - 1)^2 + (a - a')^2 + (d - d')^2 over mirrored pairs: valence mirrored, the rest kept.
+
+    Args:
+        first: [pairs, 3] expected v, a, d of one text, as in `regression_loss`.
+        second: [pairs, 3] of its mirror.
+
+    Returns:
+        The sum of squares, and 3 * pairs.
+    """
+    mirrored = torch.cat([1 - second[:, :1], second[:, 1:]], dim=1)
+    return ((first - mirrored) ** 2).sum(), first.numel()

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from emoloom import store
+from emoloom import durable, store
 from emoloom.config import TrainingSettings
 from emoloom.errors import InputError
 from emoloom.models.loading import load_weights
 from emoloom.training import checkpoint
+from emoloom.training.heads import PREFIX, Heads
 
 BETAS = (0.9, 0.95)
 OPTIMISER_PARTS = ("step", "exp_avg", "exp_avg_sq")
@@ -38,11 +39,16 @@ class Progress(NamedTuple):
     given: tuple[int, ...] = ()
     """Rows that each source had given before the window at hand."""
     step_in_window: int = 0
+    confidence_before: tuple[float | None, ...] = ()
+    """The sampler's confidence in each source before the window at hand: what its draws came from."""
+    confidence: tuple[float | None, ...] = ()
+    """The same now."""
 
 
-def fresh_state(model: Any, settings: TrainingSettings) -> State:
-    """AdamW and an average over the weights that train."""
+def fresh_state(model: Any, heads: Heads, settings: TrainingSettings) -> State:
+    """AdamW and an average over the weights that train, those of the heads under names of their own."""
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    parameters |= {PREFIX + name: parameter for name, parameter in heads.named_parameters()}
     matrices = [p for p in parameters.values() if p.ndim >= 2]
     vectors = [p for p in parameters.values() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -63,8 +69,8 @@ def save(folder: Path, state: State, progress: Progress) -> None:
     tensors = {"weights": state.parameters, "average": state.average}
     for part in OPTIMISER_PARTS:
         tensors[part] = {names[parameter]: values[part] for parameter, values in state.optimiser.state.items()}
-    with store.writing(folder / store.TRAINING_LOG):
-        store.sync(folder / store.TRAINING_LOG)
+    with durable.writing(folder / store.TRAINING_LOG):
+        durable.sync(folder / store.TRAINING_LOG)
     checkpoint.save(folder, progress.step, tensors, progress._asdict())
 
 
@@ -80,7 +86,8 @@ def resume(folder: Path, state: State) -> Progress | None:
         return None
     tensors, values = checkpoint.load(newest)
     try:
-        progress = Progress(**{**values, "given": tuple(values["given"])})
+        sequences = {name: tuple(values[name]) for name in ("given", "confidence_before", "confidence")}
+        progress = Progress(**{**values, **sequences})
         load_weights(state.parameters, tensors["weights"])
         load_weights(state.average, tensors["average"])
         for name, parameter in state.parameters.items():

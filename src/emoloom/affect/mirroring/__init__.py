@@ -1,0 +1,1 @@
+"""Mirrored texts: what a text says, turned to its opposite by antonyms, negation and degree."""

@@ -1,0 +1,44 @@
+"""A trained candidate as a folder of its own: what `dir:PATH`, transformers and any serving stack read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from emoloom import durable
+from emoloom.errors import InputError
+from emoloom.models.candidates import MANIFEST, WEIGHTS, Candidate
+
+
+def export(candidate: Candidate, weights: Path, destination: Path) -> None:
+    """Write config, tokenizer and trained weights into a new folder, whole or not at all.
+
+    Args:
+        candidate: gives config and tokenizer files.
+        weights: trained weights of the same candidate.
+        destination: must not exist.
+
+    Raises:
+        InputError: the folder exists or cannot be written, or the weights are not the candidate's.
+    """
+    from safetensors.torch import save_file
+
+    from emoloom.models.loading import load_checkpoint
+
+    if destination.exists():
+        raise InputError("exists already", where=str(destination), next_step="name a new folder")
+    model = load_checkpoint(candidate, weights)
+    unfinished = destination.with_name(f".{destination.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        with durable.writing(destination):
+            unfinished.mkdir(parents=True)
+            model.config.save_pretrained(unfinished)  # a control has fewer layers than its base
+            tensors = {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
+            save_file(tensors, unfinished / WEIGHTS, metadata={"format": "pt"})
+            for file in Path(candidate.folder).iterdir():
+                if file.is_file() and file.name not in (MANIFEST, WEIGHTS) and not (unfinished / file.name).exists():
+                    shutil.copyfile(file, unfinished / file.name)
+            unfinished.rename(destination)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

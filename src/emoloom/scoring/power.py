@@ -1,0 +1,85 @@
+"""What the rows at hand can show, and what it would take to show more: more rows, or more training seeds.
+
+Every size here is the normal approximation of a two-sided test of a difference D that is measured with a standard
+error: power is reached where |D| = (z(1 - level / 2) + z(power)) * standard error (Cohen 1988; for language models
+Card et al. 2020). The standard error of a paired difference falls with the square root of the units; the levels are
+those of one comparison, before any correction for several.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+from emoloom.scoring.statistics import LEVEL, NO_DIFFERENCE
+
+POWER = 0.8
+"""Share of repetitions in which a true difference should be found."""
+
+
+def detectable_difference(standard_error: float, *, level: float = LEVEL, power: float = POWER) -> float:
+    """The smallest true difference that is found significant with this power.
+
+    (Half the width of an interval, 1.96 standard errors, is only found in every second repetition.)
+
+    Args:
+        standard_error: of the paired difference, in units of the metric.
+        level: of the two-sided test.
+        power: share of repetitions.
+    """
+    return _quantiles(level, power) * standard_error
+
+
+def needed_units(
+    difference: float, standard_error: float, n_units: int, *, level: float = LEVEL, power: float = POWER
+) -> int | None:
+    """Units like the ones at hand with which the observed difference, were it the true one, is found significant.
+
+    `n (z(1 - level / 2) + z(power))^2 SE^2 / D^2`, where n SE^2 is the variance that one unit brings into the paired
+    difference.
+
+    Args:
+        difference: observed.
+        standard_error: of the paired difference on the units at hand.
+        n_units: units at hand: conversations where the corpus has them, otherwise rows.
+        level: of the two-sided test.
+        power: share of repetitions.
+
+    Returns:
+        A number of units, at least 1; None where there is no difference, so that no number would do.
+    """
+    if abs(difference) <= NO_DIFFERENCE:
+        return None
+    ratio = detectable_difference(standard_error, level=level, power=power) / difference
+    return max(1, math.ceil(n_units * ratio**2))
+
+
+def needed_seeds(
+    difference: float,
+    standard_error: float,
+    seed_variances: tuple[float, float],
+    *,
+    level: float = LEVEL,
+    power: float = POWER,
+) -> int | None:
+    """Training seeds of each of two systems with which the observed difference of their means is found significant.
+
+    The variance of the difference of means over S seeds a system is `(s1^2 + s2^2) / S + SE^2`: the rows are shared
+    by all seeds, so their part does not fall with S (Bouthillier et al. 2021 for the first part).
+
+    Args:
+        difference: observed.
+        standard_error: of the paired difference over rows.
+        seed_variances: sample variance of each system's score over its seeds, on the same rows.
+        level: of the two-sided test.
+        power: share of repetitions.
+
+    Returns:
+        A number of seeds, at least 1; None where no number of seeds would do, since the rows alone leave too much.
+    """
+    left = (difference / _quantiles(level, power)) ** 2 - standard_error**2
+    return max(1, math.ceil(sum(seed_variances) / left)) if left > 0 else None
+
+
+def _quantiles(level: float, power: float) -> float:
+    return NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(power)

@@ -1,0 +1,168 @@
+"""What a model says at the gold answer's places, read from its own token distribution with a gradient.
+
+Everything here is teacher-forced: the gold answer stands in the input, nothing is generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional
+
+from emoloom.affect.lexicon import Lexicon
+from emoloom.affect.weak_vad import label_table
+from emoloom.affect.words import plain
+from emoloom.contract.prompt import LABELS, Piece, render_target
+from emoloom.models.codec import Codec
+from emoloom.records import Target, Vad
+from emoloom.training.encoding import Stretch
+from emoloom.training.mixture import Source
+from emoloom.training.tries import Spelling, Trie, Word
+
+_NEAREST_BELOW_ONE = 0.99
+_LEAST_WEIGHT = 1e-4
+"""Of a label that is never drawn: about once in ten thousand rows."""
+
+
+class Written(NamedTuple):
+    """A cue word as it stands in a rationale."""
+
+    offset: int
+    """Ids of the rationale before it."""
+    spelling: Spelling
+
+
+class AfterLabel(NamedTuple):
+    """The decision behind a label: another one, or the numbers."""
+
+    offset: int
+    """Ids after the label that both ways share."""
+    more: int
+    """The id that leads to another label."""
+    stop: int
+    """The id that ends the labels."""
+    share: float
+    """Share of the decisions that are for another label, in training."""
+
+
+class Reader:
+    """Reads label distributions, numbers and implied VAD; knows the few tokens that all of these are made of."""
+
+    def __init__(self, codec: Codec, sources: Sequence[Source], lexicon: Lexicon) -> None:
+        """Build the tables of one candidate.
+
+        Args:
+            codec: of the candidate.
+            sources: training rows: their labels and cue words weight the words below a shared token.
+            lexicon: gives the VAD of words.
+        """
+        self._codec = codec
+        self._rationales: dict[str, list[Written]] = {}
+        self._digits = [codec.encode_piece(Piece("number", character))[0] for character in "0123456789"]
+        spelt = _label_words(codec, sources), _cue_words(codec, sources, lexicon)
+        tokens = {token for words in spelt for word in words.values() for token in word.ids}
+        self.after_label = _after_label(codec, sources)
+        tokens |= {self.after_label.more, self.after_label.stop}
+        self.vocabulary = torch.tensor(sorted(tokens | set(self._digits)))
+        """Ids whose logits are needed, [columns]."""
+        column_of = {int(token): column for column, token in enumerate(self.vocabulary)}
+        self._digit_columns = torch.tensor([column_of[token] for token in self._digits])
+        self.labels, self.cues = Trie(spelt[0], column_of), Trie(spelt[1], column_of)
+        self.label_vad = torch.tensor([label_table()[label] for label in LABELS])
+
+    def logits(self, hidden: torch.Tensor, head: Any) -> torch.Tensor:
+        """Logits of the known tokens only, fp32 [positions, columns], from hidden states [positions, width]."""
+        weight = head.weight[self.vocabulary]
+        bias = None if getattr(head, "bias", None) is None else head.bias[self.vocabulary]
+        return functional.linear(hidden, weight.to(hidden.dtype), bias).float()
+
+    def numbers(self, logits: torch.Tensor, starts: Sequence[int], written: Sequence[str]) -> torch.Tensor:
+        """Expected value of each number, [numbers] in [0, 1].
+
+        E = P(lead 0) * (sum_d d P(d at the first decimal) / 10 + sum_d d P(d at the second) / 100) + P(lead 1). The
+        gold characters stand before each place; where the gold number is 1.00 the decimals of a lead of 0 are not seen
+        and count as .99.
+
+        Args:
+            logits: [positions, columns].
+            starts: position of the first character of each number; the others follow.
+            written: each gold number as text, all with the same number of decimals.
+        """
+        decimals = len(written[0]) - 2
+        start = torch.tensor(starts)
+        lead = functional.softmax(logits[start][:, self._digit_columns[:2]], dim=1)
+        ten = torch.arange(10, dtype=logits.dtype)
+        below_one = logits.new_zeros(len(written))
+        for place in range(decimals):
+            digits = functional.softmax(logits[start + 2 + place][:, self._digit_columns], dim=1)
+            below_one = below_one + digits @ ten / 10 ** (place + 1)
+        is_one = torch.tensor([text.startswith("1") for text in written])
+        below_one = torch.where(is_one, torch.full_like(below_one, _NEAREST_BELOW_ONE), below_one)
+        return lead[:, 0] * below_one + lead[:, 1]
+
+    def words_of(self, rationale: Stretch) -> list[Written]:
+        """The cue words of a rationale that the lexicon knows."""
+        if rationale.text not in self._rationales:
+            self._rationales[rationale.text] = [
+                Written(offset, spelling)
+                for place, (word, offset) in enumerate(_split(self._codec, rationale))
+                if (spelling := self.cues.spelling((place > 0, word))) is not None
+            ]
+        return self._rationales[rationale.text]
+
+
+def _split(codec: Codec, rationale: Stretch) -> list[tuple[str, int]]:
+    """The words of a rationale with the number of ids before each; none where a token crosses words."""
+    found: list[tuple[str, int]] = []
+    ids: list[int] = []
+    for place, word in enumerate(rationale.text.split(" ")):
+        found.append((word, len(ids)))
+        ids += codec.encode_text(f" {word}" if place else word)
+    return found if tuple(ids) == rationale.ids else []
+
+
+def _label_words(codec: Codec, sources: Sequence[Source]) -> dict[str, Word]:
+    """Every label, its value the one-hot vector of itself, its weight its share of the draws."""
+    weights = dict.fromkeys(LABELS, _LEAST_WEIGHT)
+    for source in sources:
+        for row in source.rows:
+            for label in row.target.labels if row.labels_known else ():
+                weights[label] += source.share / len(source.rows)
+    one_hot = torch.eye(len(LABELS)).tolist()
+    return {
+        label: Word(tuple(codec.encode_piece(Piece("label", label))), tuple(one_hot[k]), weights[label])
+        for k, label in enumerate(LABELS)
+    }
+
+
+def _after_label(codec: Codec, sources: Sequence[Source]) -> AfterLabel:
+    """The two frames that may follow a label, from the contract's renderer, and how often each does."""
+    sample = render_target(Target(labels=LABELS[:2], vad=Vad(v=0.5, a=0.5, d=0.5)))
+    labels = [place for place, piece in enumerate(sample) if piece.kind == "label"]
+    more, stop = (codec.encode_piece(sample[place + 1]) for place in labels)
+    offset = next(place for place, pair in enumerate(zip(more, stop, strict=False)) if len(set(pair)) == 2)
+    n_labels = sum(
+        source.share * len(row.target.labels) / len(source.rows)
+        for source in sources for row in source.rows if row.labels_known
+    )  # fmt: skip
+    n_rows = sum(source.share * row.labels_known / len(source.rows) for source in sources for row in source.rows)
+    share = max(_LEAST_WEIGHT, 1 - n_rows / n_labels) if n_labels else 0.5
+    return AfterLabel(offset, more[offset], stop[offset], share)
+
+
+def _cue_words(codec: Codec, sources: Sequence[Source], lexicon: Lexicon) -> dict[tuple[bool, str], Word]:
+    """Every single word of the lexicon and of the rationales, as it is spelt first and after a blank."""
+    counts = {word: 1 for word in lexicon.entries if " " not in word}
+    for source in sources:
+        for row in source.rows:
+            for word in row.target.rationale.split():
+                counts[word] = counts.get(word, 1) + 1
+    words = {}
+    for word, count in counts.items():
+        entry = lexicon.lookup(plain(word))
+        for follows in (False, True) if entry is not None else ():
+            ids = codec.encode_text(f" {word}" if follows else word)
+            words[follows, word] = Word(tuple(ids), tuple(entry or ()), count)
+    return words
