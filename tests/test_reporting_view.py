@@ -8,6 +8,7 @@ from emoloom.reporting import sample
 from emoloom.reporting.board import FRAGILE_HEADING
 from emoloom.reporting.confusion import confusions
 from emoloom.reporting.curves import MAX_CURVE_POINTS, loss_curves, sampler_curves
+from emoloom.reporting.figures import training_figures_of
 from emoloom.reporting.plaintext import MAX_SHOWN_CHARS, one_line, shown, visible
 from emoloom.reporting.sample import sample_rows
 from emoloom.reporting.view import View, build_view
@@ -208,7 +209,18 @@ def test_the_sampler_is_shown_where_a_window_begins() -> None:
     assert (curve.tokens, curve.temperature) == ((1.0, 3.0), (2.0, 1.5))
     assert curve.confidence == {"a": (0.1, 0.2), "b": (0.0, 0.3)}
     assert curve.drawn == {"a": (0.0, 6.0), "b": (0.0, 26.0)}
+    assert curve.shares == {}
     assert sampler_curves("s", log_of([1.0])) == []
+
+
+def test_a_sampler_without_a_temperature_is_shown_with_its_shares() -> None:
+    log = log_of([1.0])
+    log[0]["sampler"] = {"temperature": None, "confidence": {"a": 0.1}, "shares": {"a": 0.2}, "drawn": {"a": 3}}
+    view = make_view(training={"s": log})
+    assert (view.sampler[0].temperature, view.sampler[0].shares) == ((None,), {"a": (0.2,)})
+    (figure,) = [figure for figure in training_figures_of(view) if figure.key == "sampler"]
+    titles = [panel["layout"]["yaxis"]["title"]["text"] for panel in figure.variants["s"]["panels"]]
+    assert titles == ["confidence", "probability", "rows drawn"]
 
 
 def labelled(*gold: tuple[str, ...]) -> list[Example]:

@@ -46,21 +46,24 @@ def sampler_curves(system: str, log: Log) -> list[SamplerCurve]:
     windows = [part[-1] for part in _stretches([entry for entry in log if entry.get("sampler")])]
     if not windows:
         return []
-    keys = ("confidence", "drawn")
-    sources = {key: dict.fromkeys(name for entry in windows for name in entry["sampler"][key]) for key in keys}
-    by_source = {
-        key: {one_line(name): tuple(float(entry["sampler"][key].get(name, 0.0)) for entry in windows) for name in names}
-        for key, names in sources.items()
-    }
+    by_source = {key: _by_source(windows, key) for key in ("confidence", "shares", "drawn")}
     return [
         SamplerCurve(
             system=one_line(system),
             tokens=tuple(float(entry["tokens"]) for entry in windows),
-            temperature=tuple(float(entry["sampler"]["temperature"]) for entry in windows),
-            confidence=by_source["confidence"],
-            drawn=by_source["drawn"],
+            temperature=tuple(entry["sampler"]["temperature"] for entry in windows),
+            **by_source,
         )
     ]
+
+
+def _by_source(windows: Log, key: str) -> dict[str, tuple[float, ...]]:
+    """What each window logged of every source; a source that it does not name has 0."""
+    logged = [entry["sampler"].get(key, {}) for entry in windows]
+    return {
+        one_line(name): tuple(float(values.get(name) or 0.0) for values in logged)
+        for name in dict.fromkeys(name for values in logged for name in values)
+    }
 
 
 def _stretches(entries: Sequence[Any]) -> list[Sequence[Any]]:

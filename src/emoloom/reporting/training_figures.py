@@ -63,25 +63,28 @@ def sampler(view: View) -> Figure | None:
     for curve in view.sampler:
         total = sum(values[-1] for values in curve.drawn.values())
         shares = ", ".join(f"{name} {values[-1] / max(total, 1):.0%}" for name, values in curve.drawn.items())
-        ends.append(f"{curve.system}: temperature {curve.temperature[-1]:g}, drawn {shares}")
+        degree = curve.temperature[-1]
+        ends.append(f"{curve.system}: {'' if degree is None else f'temperature {degree:g}, '}drawn {shares}")
     return Figure(
         "sampler", "Sampler",
-        "Temperature, the confidence in each source, and the rows drawn from it, at the start of every window. As the "
-        "temperature falls, the source of which the candidate is least sure is drawn more often.",
+        "At the start of every window: the confidence in each source, the probability of drawing from it, and the rows "
+        "drawn so far. As a temperature falls, the source of which the candidate is least sure is drawn more often.",
         "At the end: " + "; ".join(ends) + ".",
         {curve.system: {"panels": _sampler_panels(curve)} for curve in view.sampler},
     )  # fmt: skip
 
 
 def _sampler_panels(curve: SamplerCurve) -> list[dict[str, Any]]:
-    return [
-        _panel(curve, "temperature", {"temperature": curve.temperature}),
-        _panel(curve, "confidence", curve.confidence),
-        _panel(curve, "rows drawn", curve.drawn),
-    ]
+    lines: dict[str, dict[str, tuple[float | None, ...]]] = {
+        "temperature": {"temperature": curve.temperature} if any(curve.temperature) else {},
+        "confidence": {**curve.confidence},
+        "probability": {**curve.shares},
+        "rows drawn": {**curve.drawn},
+    }
+    return [_panel(curve, axis, by_name) for axis, by_name in lines.items() if by_name]
 
 
-def _panel(curve: SamplerCurve, axis: str, lines: dict[str, tuple[float, ...]]) -> dict[str, Any]:
+def _panel(curve: SamplerCurve, axis: str, lines: dict[str, tuple[float | None, ...]]) -> dict[str, Any]:
     data: list[Trace] = [
         {
             "type": "scatter", "mode": "lines+markers" if len(curve.tokens) < 40 else "lines", "name": escaped(name),

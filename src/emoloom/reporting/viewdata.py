@@ -263,9 +263,12 @@ class SamplerCurve(Record):
 
     system: str
     tokens: tuple[float, ...]
-    temperature: tuple[float, ...]
+    temperature: tuple[float | None, ...]
+    """None where the sampler has none."""
     confidence: dict[str, tuple[float, ...]]
     """By source."""
+    shares: dict[str, tuple[float, ...]]
+    """By source, the probability of drawing from it; empty in logs that lack it."""
     drawn: dict[str, tuple[float, ...]]
     """By source, rows drawn so far."""
 
