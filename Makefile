@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.ready
 
-.PHONY: setup screen test test-slow test-gpu lint typecheck bench docs constraints clean
+.PHONY: setup screen test test-slow test-gpu test-browser screenshots bench-report lint typecheck bench docs constraints clean
 
 setup: $(SETUP)
 
@@ -23,6 +23,20 @@ test-slow: $(SETUP)
 test-gpu: $(SETUP)  ## needs CUDA; skips without
 	$(BIN)/python -m pytest -m "gpu"
 
+test-browser: $(SETUP)  ## the report in headless Chromium
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { echo "no Chromium is installed; on Debian, as root: apt-get install chromium"; exit 2; }
+	@command -v npm || { echo "no npm is installed; on Debian, as root: apt-get install npm"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	npm ci --prefix tests/browser --no-audit --no-fund --silent
+	$(BIN)/python -m pytest -m "browser"
+
+screenshots: $(SETUP)  ## pictures of a run's report for docs/images: make screenshots RUN=runs/builtin
+	$(BIN)/python tests/browser/screenshots.py $(RUN)
+
+bench-report: $(SETUP)  ## how long the report of 5 candidates x 5,000 rows takes to open
+	$(BIN)/python tests/browser/open_time.py
+
 lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +51,7 @@ bench: $(SETUP)  ## ratios against peers, measured in one run; brings the peer o
 
 docs: $(SETUP)  ## the command reference from the commands themselves, then the site
 	$(BIN)/typer emoloom.cli utils docs --name emoloom --output docs/cli.md
+	$(BIN)/emoloom schema > docs/leaderboard.schema.json
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 constraints: $(SETUP)  ## pin what is installed now

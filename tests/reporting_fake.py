@@ -43,6 +43,23 @@ SKILL = {
 }  # fmt: skip
 
 
+HOSTILE = (
+    "<script>window.pwned=1</script>",
+    "</script><script>window.pwned=2</script>",
+    "<img src=x onerror=window.pwned=3>",
+    '" onmouseover="window.pwned=4',
+    "\u202egnp.exe\u202c \u2066x",
+    "nul\x00here\x1b[31m",
+    "<!--<script>",
+    "x" * 10_000,
+    "\U0001f469\u200d\U0001f467 \U0001f92f",
+    "{{ 7 * 7 }}{% include 'x' %}",
+    "]]></style><style>*{display:none}",
+    "$\\alpha$ %{x} <b>b</b> &lt;",
+    "line\u2028separator",
+)
+
+
 def _near(centre: tuple[float, ...], noise: float, draw: random.Random) -> Vad:
     v, a, d = (round(min(1.0, max(0.0, value + draw.gauss(0, noise))), 2) for value in centre)
     return Vad(v=v, a=a, d=d)
@@ -138,6 +155,25 @@ def make_leaderboard(metrics: list[MetricValue], **changes: Any) -> Leaderboard:
     return Leaderboard(**(values | changes))
 
 
+def make_log(system: str, rate: float) -> list[dict[str, Any]]:
+    """A training log with two terms, one of which has nothing to count on every third step, and a sampler."""
+    draw = random.Random(f"log {system}")
+    log = []
+    for step in range(1, 500):
+        entry: dict[str, Any] = {
+            "step": step, "tokens": 16_000 * step, "loss_lm_count": 300,
+            "loss_lm_sum": 300 * (1.1 + 3 / (1 + step * rate) + draw.gauss(0, 0.05)),
+            "loss_flip_count": 4 if step % 3 else 0, "loss_flip_sum": 4 * 0.2 / step if step % 3 else 0.0,
+        }  # fmt: skip
+        if step % 16 == 1:
+            entry["sampler"] = {
+                "temperature": 2 - 1.5 * step / 500, "confidence": {"a": 0.5 + step / 2000, "b": 0.4},
+                "drawn": {"a": 6 * step, "b": 26 * step},
+            }  # fmt: skip
+        log.append(entry)
+    return log
+
+
 def make_inputs() -> dict[str, Any]:
     """Everything that `build_view` takes."""
     rows = {"builtin": make_rows("builtin", 120), "emobank": make_rows("emobank", 40, labelled=False)}
@@ -150,9 +186,8 @@ def make_inputs() -> dict[str, Any]:
         for corpus, found in rows.items()
         for value in score_corpus(system, found, predictions[system][corpus], constant=MEAN, bootstrap=100, seed=0)
     ]
-    draw = random.Random("loss")
-    learning = {
-        system: [(16_000 * step, 1.1 + 3 / (1 + step * rate) + draw.gauss(0, 0.05)) for step in range(1, 500)]
+    training = {
+        system: make_log(system, rate)
         for system, rate in (("smollm2-360m", 0.12), ("smollm2-135m", 0.07), ("random:smollm2-135m", 0.01))
     }
     return {
@@ -171,11 +206,13 @@ def make_inputs() -> dict[str, Any]:
         "config": {"run": {"name": "fake-run", "seed": 0},
                    "training": {"learning_rate": 5e-4, "budget": "60000 tokens"}},
         "costs": {
-            system: {"training_seconds": seconds, "tokens": 60_000, "decoding_seconds": seconds / 3}
+            system: {"training_seconds": seconds, "decoding_seconds": seconds / 3, "memory_bytes": 6_000_000 * seconds}
             for system, seconds in (("smollm2-360m", 812.4), ("smollm2-135m", 301.0))
         },
+        "defaults": {"run": {"name": "", "seed": 0},
+                     "training": {"learning_rate": 2e-4, "budget": "60000 tokens"}},
         "environment": {"device": "cpu", "threads": 2, "torch": "2.13.0"},
-        "learning": learning,
+        "training": training,
     }  # fmt: skip
 
 
@@ -183,3 +220,35 @@ def make_view(**changes: Any) -> View:
     """The view of the made-up run, with some inputs of `build_view` replaced."""
     inputs = make_inputs() | changes
     return build_view(inputs.pop("leaderboard"), **inputs)
+
+
+def hostile_view() -> View:
+    """A run in which every text that comes from outside tries to be something else."""
+    corpus, name = "c</script><i>", "s</script><script>window.pwned=5</script>"
+    rows = [
+        Example(
+            id=f"<b>{number}", corpus=corpus, split="dev", text=text, labels=("joy",), taxonomy="goemotions-28",
+            vad=Vad(v=0.5, a=0.1, d=0.9), vad_kind="weak", tags=(HOSTILE[0],),
+        )
+        for number, text in enumerate(HOSTILE)
+    ]  # fmt: skip
+    line = answer_line(("joy",), Vad(v=0.5, a=0.5, d=0.5))
+    answers = [prediction(row, line if n % 2 else HOSTILE[-1 - n]) for n, row in enumerate(rows)]
+    metric = MetricValue(
+        system=name, corpus=corpus, metric="macro_f1@all", value=0.5, low=0.4, high=0.6, n=13, total=13, note=HOSTILE[1]
+    )
+    odd = metric.model_copy(update={"metric": "<i>odd</i>@all"})
+    leaderboard = make_leaderboard(
+        [metric, odd],
+        run=HOSTILE[0],
+        verdict=" ".join(HOSTILE),
+        ranked_corpus=corpus,
+        systems=(SystemRow(name=name, kind="candidate", rank=1, tie_group=1),),
+        checks=tuple(Check(code="<i>c", status="failed", message=text) for text in HOSTILE),
+    )
+    return build_view(
+        leaderboard, rows={corpus: rows}, predictions={name: {corpus: answers}},
+        manifests=[{"name": text, "licence": text, "notes": [text]} for text in HOSTILE],
+        config={text: {text: text} for text in HOSTILE}, costs={name: {text: text for text in HOSTILE}},
+        environment={text: text for text in HOSTILE}, training={name: make_log(name, 0.1)},
+    )  # fmt: skip

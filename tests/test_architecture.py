@@ -151,7 +151,7 @@ def _loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-HEAVY = {"torch", "transformers", "sklearn", "scipy", "plotly", "huggingface_hub", "tokenizers", "gguf"}
+HEAVY = {"torch", "transformers", "sklearn", "scipy", "huggingface_hub", "tokenizers", "gguf"}
 
 
 @pytest.mark.parametrize("module", ["cli", "pipeline"])

@@ -1,12 +1,15 @@
-"""The leaderboard as Markdown and CSV."""
+"""The leaderboard as Markdown, CSV and LaTeX, and its published schema."""
 
 import csv
 import io
+import json
+from pathlib import Path
 
 import pytest
 
 from emoloom.records import MetricValue, SystemRow
-from emoloom.reporting.exports import CSV_COLUMNS, leaderboard_csv, leaderboard_markdown
+from emoloom.reporting.exports import CSV_COLUMNS, leaderboard_csv, leaderboard_latex, leaderboard_markdown
+from emoloom.reporting.schema import leaderboard_schema
 from emoloom.reporting.view import View, build_view
 from reporting_fake import make_leaderboard, make_view
 
@@ -89,3 +92,39 @@ def test_markdown_shows_markup_as_text() -> None:
     assert "a\\|b&lt;script&gt;\\*c\\*\\`d\\`\\[e\\](f)" in text
     assert "<script>" not in text
     assert "<img>" not in text
+
+
+def test_latex_has_one_table_a_corpus_with_equal_rows_and_floors_below_a_rule(view: View) -> None:
+    text = leaderboard_latex(view)
+    tables = [part.splitlines() for part in text.split("\n\n")[1:]]
+    assert len(tables) == 2
+    for lines in tables:
+        assert lines[1].startswith(r"\begin{tabular}{ll")
+        assert lines[-1] == r"\end{tabular}"
+        rows = [line for line in lines if line.endswith(r" \\")]
+        assert len(rows) == 1 + len(view.systems)
+        assert {line.count(" & ") for line in rows} == {lines[1].count("r", lines[1].index("{ll")) + 1}
+        below = lines[len(lines) - 1 - lines[::-1].index(r"\midrule") :]
+        assert sum("floor" in line or "untrained" in line for line in below) == 4
+    assert view.protocol_id in text.splitlines()[0]
+
+
+def test_latex_shows_markup_as_text() -> None:
+    text = leaderboard_latex(named_view("a_b{c}\\input{/etc}$x$ 50% #1 & ~^<\u202e", value=-0.5))
+    escaped = (
+        r"a\_b\{c\}\textbackslash{}input\{/etc\}\$x\$ 50\% \#1 \& \textasciitilde{}\textasciicircum{}\textless{}"
+        r"\textless{}U+202E\textgreater{}"
+    )
+    assert escaped in text
+    assert "$-$0.500" in text
+
+
+def test_the_published_schema_is_the_one_of_the_records_and_a_leaderboard_fits_it() -> None:
+    published = Path(__file__).parent.parent / "docs" / "leaderboard.schema.json"
+    schema = leaderboard_schema()
+    assert json.loads(published.read_text(encoding="utf-8")) == schema, "regenerate: make docs"
+    board = make_leaderboard([]).model_dump(mode="json")
+    assert set(schema["required"]) <= set(board) <= set(schema["properties"])
+    described = schema["$defs"]["MetricValue"]["properties"]
+    assert described["n"]["description"] == "Rows that entered the number."
+    assert "95 % percentile bootstrap" in described["high"]["description"]

@@ -1,37 +1,26 @@
 """The HTML report, read as a browser would read it: elements, policy, data. Drawing needs a browser and is not here."""
 
 import base64
+import gzip
 import hashlib
 import itertools
 import json
 import re
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emoloom.errors import InputError
-from emoloom.records import Check, Example, MetricValue, SystemRow, Vad
+from emoloom.records import SystemRow
 from emoloom.reporting import page
-from emoloom.reporting.page import TEMPLATES, render_page
-from emoloom.reporting.view import View, build_view
-from reporting_fake import answer_line, make_leaderboard, make_view, prediction
+from emoloom.reporting.page import LIBRARIES, TEMPLATES, VENDOR, render_page
+from emoloom.reporting.payload import encode_payload, payload_of
+from emoloom.reporting.view import View
+from reporting_fake import HOSTILE, hostile_view, make_leaderboard, make_view
 
-HOSTILE = (
-    "<script>window.pwned=1</script>",
-    "</script><script>window.pwned=2</script>",
-    "<img src=x onerror=window.pwned=3>",
-    '" onmouseover="window.pwned=4',
-    "\u202egnp.exe\u202c \u2066x",
-    "nul\x00here\x1b[31m",
-    "<!--<script>",
-    "x" * 10_000,
-    "\U0001f469\u200d\U0001f467 \U0001f92f",
-    "{{ 7 * 7 }}{% include 'x' %}",
-    "]]></style><style>*{display:none}",
-    "$\\alpha$ %{x} <b>b</b> &lt;",
-    "line\u2028separator",
-)
 VOID = {"meta", "link", "input", "br", "line", "circle"}
 
 
@@ -71,7 +60,7 @@ class Document(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
     def data(self) -> Any:
-        return json.loads(self.raw["script"][0])
+        return json.loads(gzip.decompress(base64.b64decode(self.raw["script"][0])))
 
 
 @pytest.fixture(scope="module")
@@ -89,37 +78,6 @@ def document(html: str) -> Document:
     return Document(html)
 
 
-def hostile_view() -> View:
-    corpus, name = "c</script><i>", "s</script><script>window.pwned=5</script>"
-    rows = [
-        Example(
-            id=f"<b>{number}", corpus=corpus, split="dev", text=text, labels=("joy",), taxonomy="goemotions-28",
-            vad=Vad(v=0.5, a=0.1, d=0.9), vad_kind="weak", tags=(HOSTILE[0],),
-        )
-        for number, text in enumerate(HOSTILE)
-    ]  # fmt: skip
-    line = answer_line(("joy",), Vad(v=0.5, a=0.5, d=0.5))
-    answers = [prediction(row, line if n % 2 else HOSTILE[-1 - n]) for n, row in enumerate(rows)]
-    metric = MetricValue(
-        system=name, corpus=corpus, metric="macro_f1@all", value=0.5, low=0.4, high=0.6, n=13, total=13, note=HOSTILE[1]
-    )
-    odd = metric.model_copy(update={"metric": "<i>odd</i>@all"})
-    leaderboard = make_leaderboard(
-        [metric, odd],
-        run=HOSTILE[0],
-        verdict=" ".join(HOSTILE),
-        ranked_corpus=corpus,
-        systems=(SystemRow(name=name, kind="candidate", rank=1, tie_group=1),),
-        checks=tuple(Check(code="<i>c", status="failed", message=text) for text in HOSTILE),
-    )
-    return build_view(
-        leaderboard, rows={corpus: rows}, predictions={name: {corpus: answers}},
-        manifests=[{"name": text, "licence": text, "notes": [text]} for text in HOSTILE],
-        config={text: {text: text} for text in HOSTILE}, costs={name: {text: text for text in HOSTILE}},
-        environment={text: text for text in HOSTILE}, learning={name: [(1.0, 2.0), (2.0, 1.0)]},
-    )  # fmt: skip
-
-
 def policy_of(document: Document) -> dict[str, str]:
     content = next(m["content"] for m in document.every("meta") if m.get("http-equiv") == "Content-Security-Policy")
     return dict(part.split(" ", 1) for part in (content or "").split("; "))
@@ -133,11 +91,11 @@ def test_the_policy_allows_the_pages_own_code_and_nothing_else(document: Documen
     policy = policy_of(document)
     assert policy["default-src"] == "'none'"
     assert "unsafe" not in " ".join(policy.values())
-    _data, *scripts = document.raw["script"]
+    _payload, *scripts = document.raw["script"]
     assert policy["script-src"].split() == [digest(script) for script in scripts]
     assert policy["style-src"].split() == [digest(document.raw["style"][0]), digest("")]
-    assert policy["img-src"] == "data:"
-    assert [attributes.get("type") for attributes in document.every("script")] == ["application/json", None, None]
+    assert policy["img-src"] == "data: blob:", "pictures of figures that a reader saves"
+    assert [attributes.get("type") for attributes in document.every("script")] == ["application/gzip", *[None] * 7]
 
 
 def test_the_policy_stands_before_anything_that_it_governs(document: Document) -> None:
@@ -162,25 +120,26 @@ def test_hostile_text_is_shown_as_text() -> None:
     text = render_page(hostile_view())
     document = Document(text)
     shown = "".join(document.text)
-    assert len(document.every("script")) == 3
+    assert len(document.every("script")) == 8
     assert len(document.every("style")) == 1
     for hostile in (HOSTILE[0], HOSTILE[1], HOSTILE[2], HOSTILE[3], HOSTILE[6], HOSTILE[9], HOSTILE[10], HOSTILE[11]):
         assert hostile in shown
     assert "\u27e8U+202E\u27e9gnp.exe\u27e8U+202C\u27e9" in shown
     assert "nul\u27e8U+0000\u27e9here\u27e8U+001B\u27e9[31m" in shown
     assert HOSTILE[8] in shown
-    assert not re.search("[\x00\x1b\u202a-\u202e\u2066-\u2069]", text.replace(document.raw["script"][1], ""))
+    for script in document.raw["script"]:
+        text = text.replace(script, "")
+    assert not re.search("[\x00\x1b\u202a-\u202e\u2066-\u2069]", text)
 
 
 def test_the_data_of_a_hostile_run_reads_back_as_it_was() -> None:
     document = Document(render_page(hostile_view()))
-    block = document.raw["script"][0]
-    assert not set("<>&") & set(block)
-    rows = document.data()["rows"]
-    assert rows[0]["text"] == HOSTILE[0]
-    assert rows[1]["text"] == HOSTILE[1]
-    assert rows[7]["text"].endswith("[8,500 more characters]")
-    assert rows[1]["answers"][0]["outcome"] == "exact"
+    assert re.fullmatch("[A-Za-z0-9+/=]+", document.raw["script"][0])
+    data = document.data()
+    (corpus,) = data["corpora"]
+    assert corpus["text"][:2] == [HOSTILE[0], HOSTILE[1]]
+    assert corpus["text"][7].endswith("[8,500 more characters]")
+    assert data["names"][corpus["answers"][0]["outcome"][1]] == "exact"
 
 
 def test_names_are_escaped_where_plotly_reads_markup() -> None:
@@ -197,14 +156,16 @@ def test_every_figure_has_data_a_place_and_a_description(document: Document, vie
     places = {a["data-plot"]: a for tag, a in document.elements if "data-plot" in a}
     assert set(places) == set(figures)
     kinds = {key.partition("-")[0] for key in figures}
-    assert kinds == {"scores", "labels", "vad", "failures", "learning"}
+    assert kinds == {
+        "scores", "pareto", "labels", "confusion", "vad", "plane", "failures", "learning", "sampler",
+    }  # fmt: skip
     assert all(place["role"] == "img" and len(place["aria-label"] or "") > 40 for place in places.values())
     systems = {"smollm2-360m", "smollm2-135m", "gemma-3-270m", "random:smollm2-135m", "untrained smollm2-135m"}
     scores = figures["scores-0"][""]["data"]
     assert {name for trace in scores for name in trace["y"] if isinstance(name, str)} == systems
     lines = [trace for trace in scores if trace["mode"] == "lines"]
     assert [trace["name"].split()[0] for trace in lines] == ["tfidf-linear", "lexicon", "majority"]
-    assert {len(panels["panels"]) for panels in figures["vad-0"].values()} == {3}
+    assert {len(panels["panels"]) for panels in figures["vad-0"].values()} == {6}
 
 
 def test_intervals_of_the_score_figure_end_where_the_numbers_say(document: Document, view: View) -> None:
@@ -218,8 +179,9 @@ def test_intervals_of_the_score_figure_end_where_the_numbers_say(document: Docum
 
 def test_every_colour_of_the_figures_is_in_every_theme(html: str, document: Document) -> None:
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    names = set(re.findall(r'color":"@(\w+)"', document.raw["script"][0]))
-    assert {"ink", "grid", "series0"} <= names
+    text = json.dumps(document.data()["figures"])
+    names = set(re.findall(r'"@(\w+)"', text))
+    assert {"ink", "grid", "series0", "heat1"} <= names
     for name in names:
         assert css.count(f"--{name}:") == 3, "light, chosen dark, dark by the system"
 
@@ -272,11 +234,13 @@ def test_the_same_view_gives_the_same_bytes(view: View, html: str) -> None:
 
 
 def test_a_run_without_rows_costs_or_curves_still_has_a_page() -> None:
-    view = make_view(rows={}, predictions={}, manifests=[], config={}, costs={}, environment={}, learning=None)
+    view = make_view(rows={}, predictions={}, manifests=[], config={}, costs={}, environment={}, training=None)
     document = Document(render_page(view))
-    assert document.data()["rows"] == []
+    assert document.data()["corpora"] == []
     assert 'id="list"' not in "".join(str(attributes) for _, attributes in document.elements)
-    assert {key.partition("-")[0] for key in document.data()["figures"]} == {"scores", "failures"}
+    assert {key.partition("-")[0] for key in document.data()["figures"]} == {"scores", "pareto", "failures"}, (
+        "the number of parameters is a cost, too"
+    )
 
 
 def test_a_run_in_which_everything_failed_still_has_a_page() -> None:
@@ -284,24 +248,73 @@ def test_a_run_in_which_everything_failed_still_has_a_page() -> None:
     leaderboard = make_leaderboard(
         [], systems=systems, verdict="No candidate could be scored.", smallest_difference=None
     )
-    text = render_page(make_view(leaderboard=leaderboard, predictions={}, learning={}))
+    text = render_page(make_view(leaderboard=leaderboard, predictions={}, training={}))
     assert "No candidate could be scored." in text
     assert "failed: nan-loss" in text
 
 
-def test_without_the_optional_packages_the_error_says_what_to_install(
+def test_without_the_optional_package_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, view: View
 ) -> None:
-    def absent(package: str) -> None:
-        raise ModuleNotFoundError(package)
-
-    page._plotly.cache_clear()
-    monkeypatch.setattr(page.resources, "files", absent)
-    with pytest.raises(InputError, match=r"needs plotly.*emoloom\[report\]"):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(InputError, match=r"needs jinja2.*emoloom\[report\]"):
         render_page(view)
 
 
-def test_plotlys_source_cannot_end_its_script_element() -> None:
-    source = page._plotly()
-    assert "plotly.js" in source[:200]
-    assert not re.search(r"</script|<script|<!--|\r|\x00", source, re.IGNORECASE)
+PROVENANCE = json.loads((VENDOR / "provenance.json").read_text(encoding="utf-8"))
+LOCK = json.loads((Path(__file__).parent / "browser" / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+
+
+@pytest.mark.parametrize("library", PROVENANCE, ids=lambda library: library["file"])
+def test_a_library_in_the_page_is_the_pinned_one_with_its_licence(library: dict[str, str]) -> None:
+    assert hashlib.sha256((VENDOR / library["file"]).read_bytes()).hexdigest() == library["sha256"]
+    assert library["licence"] in (VENDOR / library["licence_file"]).read_text(encoding="utf-8")
+    pinned = LOCK[f"node_modules/{library['package']}"]
+    assert (pinned["version"], pinned["integrity"]) == (library["version"], library["integrity"])
+
+
+def test_only_libraries_of_known_origin_are_carried() -> None:
+    assert {library["file"] for library in PROVENANCE} == set(LIBRARIES) == {p.name for p in VENDOR.glob("*.js")}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_librarys_source_cannot_end_its_script_element_or_ask_for_a_map(name: str) -> None:
+    source = page._library(name)
+    assert not re.search(r"</script|<script|<!--|\r|\x00|sourceMappingURL", source, re.IGNORECASE)
+    assert "eval(" not in source
+    assert "new Function" not in source
+
+
+def test_a_payload_over_the_limit_gives_up_token_ids_and_then_the_same_share_of_every_corpus(view: View) -> None:
+    def unpacked(limit: int) -> tuple[int, Any]:
+        text = encode_payload(view, [], limit)
+        return len(text), json.loads(gzip.decompress(base64.b64decode(text)))
+
+    full, whole = unpacked(10**9)
+    assert [len(corpus["id"]) for corpus in whole["corpora"]] == [120, 40]
+    assert whole["corpora"][0]["answers"][0]["ids"][0] == "1 2"
+    less, without_ids = unpacked(full - 1)
+    assert less < full
+    assert without_ids["corpora"][0]["answers"][0]["ids"] == []
+    assert [len(corpus["id"]) for corpus in without_ids["corpora"]] == [120, 40]
+    least, thinned = unpacked(less // 2)
+    assert least <= less // 2
+    big, small = (len(corpus["id"]) for corpus in thinned["corpora"])
+    assert 0 < small < 40
+    assert big / small == pytest.approx(3.0, abs=0.5)
+    assert [corpus["total"] for corpus in thinned["corpora"]] == [120, 40]
+
+
+def test_numbers_and_cue_words_are_told_only_where_the_line_does_not_tell_them(view: View) -> None:
+    data = payload_of(view, [])
+    for corpus, packed in zip(view.corpora, data["corpora"], strict=True):
+        for place, column in enumerate(packed["answers"]):
+            for row, output in enumerate(column["output"]):
+                answer = corpus.sample[row].answers[place]
+                if row in column["told"]:
+                    assert column["told"][row] == [answer.vad, answer.cues]
+                elif answer.strict == "ok":
+                    line = json.loads(output)
+                    assert (tuple(line["vad"].values()), line["rationale"]) == (answer.vad, answer.cues)
+                else:
+                    assert answer.vad is None

@@ -2,11 +2,17 @@
 
 import pytest
 
+from emoloom.contract.prompt import line_of, render_prompt
 from emoloom.records import Example, MetricValue, SystemRow, Vad
+from emoloom.reporting import sample
 from emoloom.reporting.board import FRAGILE_HEADING
+from emoloom.reporting.confusion import confusions
+from emoloom.reporting.curves import MAX_CURVE_POINTS, loss_curves, sampler_curves
+from emoloom.reporting.figures import training_figures_of
 from emoloom.reporting.plaintext import MAX_SHOWN_CHARS, one_line, shown, visible
-from emoloom.reporting.sample import MAX_SAMPLE_ROWS, sample_rows
-from emoloom.reporting.view import MAX_CURVE_POINTS, View, build_view
+from emoloom.reporting.sample import sample_rows
+from emoloom.reporting.view import View, build_view
+from emoloom.reporting.viewdata import AnswerCertificate, Confusion
 from reporting_fake import (
     MEAN,
     answer_line,
@@ -124,16 +130,17 @@ def test_failure_codes_are_counted_from_either_source() -> None:
     assert all(0 < row.count <= row.total == 120 for row in listed.failures)
 
 
-def test_the_sample_is_small_fixed_and_in_the_order_of_the_corpus() -> None:
-    rows = make_rows("builtin", MAX_SAMPLE_ROWS + 200)
+def test_a_sample_of_a_large_corpus_is_fixed_and_in_the_order_of_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "MAX_SAMPLE_ROWS", 30)
+    rows = make_rows("builtin", 50)
     predictions = {"smollm2-360m": make_predictions("smollm2-360m", rows)}
-    sample = sample_rows(rows, predictions, ["smollm2-360m"])
-    ids = [row.id for row in sample]
-    assert len(ids) == MAX_SAMPLE_ROWS
+    found = sample_rows(rows, predictions, ["smollm2-360m"], {})
+    ids = [row.id for row in found]
+    assert len(ids) == 30
     assert ids == sorted(ids)
-    turned = sample_rows(rows[::-1], predictions, ["smollm2-360m"])
+    turned = sample_rows(rows[::-1], predictions, ["smollm2-360m"], {})
     assert {row.id for row in turned} == set(ids)
-    assert any(int(row_id[-3:]) > MAX_SAMPLE_ROWS for row_id in ids), "the sample is not the corpus' head"
+    assert any(int(row_id[-3:]) > 30 for row_id in ids), "the sample is not the corpus' head"
 
 
 @pytest.mark.parametrize(
@@ -149,31 +156,148 @@ def test_the_sample_is_small_fixed_and_in_the_order_of_the_corpus() -> None:
 )
 def test_answers_are_judged_in_the_taxonomy_that_scores(taxonomy, gold, said, outcome, hits, wrong, missed) -> None:
     row = Example(id="1", corpus="c", split="dev", text="x", labels=gold, taxonomy=taxonomy)
-    answer = sample_rows([row], {"s": [prediction(row, answer_line(said, MEAN))]}, ["s"])[0].answers[0]
+    answer = sample_rows([row], {"s": [prediction(row, answer_line(said, MEAN))]}, ["s"], {})[0].answers[0]
     assert (answer.outcome, answer.hits, answer.wrong, answer.missed) == (outcome, hits, wrong, missed)
 
 
 def test_a_failed_answer_shows_its_code_and_what_could_be_recovered() -> None:
     row = Example(id="1", corpus="c", split="dev", text="x", labels=("joy",), taxonomy="goemotions-28")
     output = answer_line(("joy",), Vad(v=0.9, a=0.5, d=0.5)) + " more"
-    answer = sample_rows([row], {"s": [prediction(row, output, margin=0.25)]}, ["s"])[0].answers[0]
+    answer = sample_rows([row], {"s": [prediction(row, output, margin=0.25)]}, ["s"], {})[0].answers[0]
     assert (answer.outcome, answer.strict, answer.hits) == ("failed", "extra-text", ("joy",))
-    assert (answer.vad, answer.min_margin, answer.output) == ((0.9, 0.5, 0.5), 0.25, output)
+    assert (answer.vad, answer.output, answer.finish) == ((0.9, 0.5, 0.5), output, "eos")
+    assert answer.certificate == AnswerCertificate(
+        min_margin=0.25, fragile=False, token_ids="1 2", verify_forwards=1, rung=96
+    )
 
 
 def test_a_row_without_an_answer_says_so() -> None:
     rows = make_rows("c", 2)
-    sample = sample_rows(rows, {"s": [prediction(rows[0], "{}")], "t": []}, ["s", "t"])
-    assert [[answer.outcome for answer in row.answers] for row in sample] == [["failed"], ["no-answer"]]
+    found = sample_rows(rows, {"s": [prediction(rows[0], "{}")], "t": []}, ["s", "t"], {})
+    assert [[answer.outcome for answer in row.answers] for row in found] == [["failed"], ["no-answer"]]
 
 
-def test_long_curves_are_thinned_by_means() -> None:
-    points = [(float(step), 4.0 if step % 2 else 2.0) for step in range(1, 1001)]
-    curve = make_view(learning={"s": points, "empty": []}).learning
-    assert [c.system for c in curve] == ["s"]
-    assert len(curve[0].tokens) == len(curve[0].loss) <= MAX_CURVE_POINTS
-    assert curve[0].tokens[-1] == 1000.0
-    assert sum(curve[0].loss) / len(curve[0].loss) == pytest.approx(3.0, abs=0.05)
+def log_of(losses: list[float], count: int = 2) -> list[dict[str, float]]:
+    return [
+        {"tokens": step, "loss_lm_sum": loss * count, "loss_lm_count": count}
+        for step, loss in enumerate(losses, start=1)
+    ]
+
+
+def test_long_curves_are_thinned_by_sums_over_counts() -> None:
+    log = log_of([2.0 if step % 2 else 4.0 for step in range(1000)])
+    curves = make_view(training={"s": log, "empty": []}).learning
+    assert [(curve.system, curve.term) for curve in curves] == [("s", "lm")]
+    assert len(curves[0].tokens) == len(curves[0].loss) <= MAX_CURVE_POINTS
+    assert curves[0].tokens[-1] == 1000.0
+    assert sum(curves[0].loss) / len(curves[0].loss) == pytest.approx(3.0, abs=0.05)
+
+
+def test_every_term_has_a_curve_and_a_step_that_counts_nothing_has_no_point() -> None:
+    log = log_of([3.0, 2.0, 1.0])
+    log[0] |= {"loss_flip_sum": 0.0, "loss_flip_count": 0}
+    log[1] |= {"loss_flip_sum": 1.0, "loss_flip_count": 4}
+    curves = {curve.term: (curve.tokens, curve.loss) for curve in loss_curves("s", log)}
+    assert curves == {"lm": ((1.0, 2.0, 3.0), (3.0, 2.0, 1.0)), "flip": ((2.0,), (0.25,))}
+
+
+def test_the_sampler_is_shown_where_a_window_begins() -> None:
+    log = log_of([1.0, 1.0, 1.0])
+    log[0]["sampler"] = {"temperature": 2.0, "confidence": {"a": 0.1}, "drawn": {"a": 0}}
+    log[2]["sampler"] = {"temperature": 1.5, "confidence": {"a": 0.2, "b": 0.3}, "drawn": {"a": 6, "b": 26}}
+    (curve,) = sampler_curves("s", log)
+    assert (curve.tokens, curve.temperature) == ((1.0, 3.0), (2.0, 1.5))
+    assert curve.confidence == {"a": (0.1, 0.2), "b": (0.0, 0.3)}
+    assert curve.drawn == {"a": (0.0, 6.0), "b": (0.0, 26.0)}
+    assert curve.shares == {}
+    assert sampler_curves("s", log_of([1.0])) == []
+
+
+def test_a_sampler_without_a_temperature_is_shown_with_its_shares() -> None:
+    log = log_of([1.0])
+    log[0]["sampler"] = {"temperature": None, "confidence": {"a": 0.1}, "shares": {"a": 0.2}, "drawn": {"a": 3}}
+    view = make_view(training={"s": log})
+    assert (view.sampler[0].temperature, view.sampler[0].shares) == ((None,), {"a": (0.2,)})
+    (figure,) = [figure for figure in training_figures_of(view) if figure.key == "sampler"]
+    titles = [panel["layout"]["yaxis"]["title"]["text"] for panel in figure.variants["s"]["panels"]]
+    assert titles == ["confidence", "probability", "rows drawn"]
+
+
+def labelled(*gold: tuple[str, ...]) -> list[Example]:
+    return [
+        Example(id=str(place), corpus="c", split="dev", text="x", labels=labels, taxonomy="goemotions-28")
+        for place, labels in enumerate(gold)
+    ]
+
+
+def confusion_of(gold: list[tuple[str, ...]], said: list[tuple[str, ...] | None]) -> dict[tuple[str, str], float]:
+    rows = labelled(*gold)
+    answers = [
+        prediction(row, "no" if labels is None else answer_line(labels, MEAN))
+        for row, labels in zip(rows, said, strict=True)
+    ]
+    (matrix,) = confusions(rows, {"s": answers}, ["s"])
+    assert isinstance(matrix, Confusion)
+    return {
+        (label, other): count
+        for label, counts in zip(matrix.labels, matrix.counts, strict=True)
+        for other, count in zip(matrix.answered, counts, strict=True)
+        if count
+    }
+
+
+def test_confusion_spreads_a_missed_label_over_the_wrong_ones() -> None:
+    found = confusion_of(
+        [("joy",), ("joy",), ("joy", "love"), ("fear",), ("fear",)],
+        [("joy",), ("anger", "fear"), ("joy",), None, ("joy", "anger")],
+    )
+    assert found == {
+        ("joy", "joy"): 2, ("joy", "anger"): 0.5, ("joy", "fear"): 0.5, ("love", "left out"): 1,
+        ("fear", "no answer"): 1, ("fear", "joy"): 0.5, ("fear", "anger"): 0.5,
+    }  # fmt: skip
+
+
+def test_the_lines_of_a_confusion_add_up_to_the_labels_rows() -> None:
+    view = make_view()
+    rows = make_rows("builtin", 120)
+    for matrix in view.corpora[0].confusions:
+        for label, counts in zip(matrix.labels, matrix.counts, strict=True):
+            assert sum(counts) == pytest.approx(sum(label in row.labels for row in rows))
+    assert view.corpora[1].confusions == (), "a corpus without labels has none"
+
+
+def takeaway(**changes: object) -> dict[str, str]:
+    inputs = make_inputs()
+    leaderboard = make_leaderboard(list(inputs["leaderboard"].metrics), **changes)
+    return {fact.name: fact.value for fact in make_view(leaderboard=leaderboard).takeaway}
+
+
+def test_the_takeaway_names_the_cheaper_one_of_a_tie_and_what_it_cost() -> None:
+    found = takeaway()
+    assert found["Take"].startswith("smollm2-360m; smollm2-135m cannot be told apart from it and is cheaper")
+    assert found["What it cost"] == ("13.5 min of training, 4.5 min of decoding, 4.5 GiB of memory, 361.8 M parameters")
+    assert "tied with 1 of 2 other candidates" in found["How sure"]
+
+
+def test_the_takeaway_recommends_nothing_that_a_floor_equals() -> None:
+    metrics = [
+        m.model_copy(update={"value": 0.9}) if (m.system, m.corpus, m.metric) == ("lexicon", "builtin", "macro_f1@all")
+        else m
+        for m in make_inputs()["leaderboard"].metrics
+    ]  # fmt: skip
+    (take, *_) = make_view(leaderboard=make_leaderboard(metrics)).takeaway
+    assert take.value == "none yet: smollm2-360m is first, but lexicon without a language model scores no lower"
+
+
+def test_a_run_without_a_ranked_candidate_has_no_takeaway() -> None:
+    systems = (SystemRow(name="s", kind="candidate", rank=None, tie_group=None, failure="nan-loss"),)
+    assert takeaway(systems=systems) == {}
+
+
+def test_the_contract_is_shown_byte_for_byte() -> None:
+    prompt, answer = (fact.value for fact in make_view().contract)
+    assert prompt == line_of(render_prompt("Grandma won the raffle and danced on the table (0)."))
+    assert answer.startswith('{"labels":["joy"],"vad":{"v":')
 
 
 def test_a_difference_of_zero_is_not_said_to_be_visible() -> None:
@@ -183,12 +307,20 @@ def test_a_difference_of_zero_is_not_said_to_be_visible() -> None:
 
 def test_recorded_values_become_readable_facts() -> None:
     tree = {"loose": None, "section": {"rate": 5e-4, "on": True, "names": ("a", "b"), "inner": {"n": 60_000}}}
-    groups = make_view(config=tree).config
+    groups = make_view(environment=tree).environment
     assert [group.name for group in groups] == ["", "section"]
     assert {fact.name: fact.value for fact in groups[1].facts} == {
         "rate": "0.0005", "on": "yes", "names": "a, b", "inner.n": "60,000",
     }  # fmt: skip
     assert groups[0].facts[0].value == "\u2013"
+
+
+def test_a_setting_says_whether_it_was_set() -> None:
+    config = {"training": {"rate": 5e-4, "steps": 3}, "new": {"x": 1}}
+    groups = make_view(config=config, defaults={"training": {"rate": 2e-4, "steps": 3}}).config
+    assert {(group.name, s.name): s.changed for group in groups for s in group.settings} == {
+        ("training", "rate"): True, ("training", "steps"): False, ("new", "x"): True,
+    }  # fmt: skip
 
 
 def test_a_manifest_may_lack_anything() -> None:

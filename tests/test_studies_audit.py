@@ -496,7 +496,7 @@ def test_a_run_without_a_seal_is_still_checked(copied: Path, tiny: Path) -> None
 
 def test_a_report_of_other_versions_is_skipped_and_never_passed(copied: Path, tiny: Path) -> None:
     report_byte(Parts(copied, tiny))
-    edit_json(copied / "seal.json", lambda seal: seal["versions"].update(plotly="0.0.1"))
+    edit_json(copied / "seal.json", lambda seal: seal["versions"].update(jinja2="0.0.1"))
     found = audited(copied)
     assert statuses(found)["report"] == "skipped"
     assert "0.0.1" in next(check.message for check in found.checks if check.code == "report")

@@ -374,16 +374,16 @@ def _report_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]
 
 def _rendered(run: RunFolder, view: Any) -> dict[Path, str]:
     """Every file of the report with its text."""
-    from emoloom.reporting.exports import leaderboard_csv, leaderboard_markdown
-    from emoloom.reporting.page import render_page
+    from emoloom.reporting import exports, page
 
-    return {run.report: render_page(view), run.table: leaderboard_csv(view), run.summary: leaderboard_markdown(view)}
+    tables = zip((run.table, run.summary, run.latex), exports.TABLES, strict=True)
+    return {run.report: page.render_page(view), **{path: made(view) for path, made in tables}}
 
 
 def _view(run: RunFolder, config: Config, data: Data, systems: list[Any], board: Leaderboard) -> Any:
     """What terminal and page show, from the run's files alone."""
     from emoloom.reporting.view import build_view
-    from emoloom.screening.systems import drift_studies, environments, learning_curves, noises
+    from emoloom.screening.systems import drift_studies, environments, noises, training_logs
 
     return build_view(
         board,
@@ -393,7 +393,8 @@ def _view(run: RunFolder, config: Config, data: Data, systems: list[Any], board:
         config=config.model_dump(mode="json"),
         costs=store.read_json(run.costs) if run.costs.exists() else {},
         environment=environments(run, config),
-        learning=learning_curves(run, config),
+        defaults=Config().model_dump(mode="json"),
+        training=training_logs(run, config),
         noise=noises(run, config),
         drift=drift_studies(run, config, list(data.evaluation)),
     )

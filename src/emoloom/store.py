@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -33,8 +34,6 @@ FORMAT_VERSION = 1
 SEAL_FORMAT = "emoloom.seal/1"
 _UNSEALED = re.compile(r"seal\.json|costs\.json|elapsed\.json|\.lock|\..*\.(part|partial)")
 """Names of files and folders that are no part of a result: measured times, the lock, what is not finished."""
-_RENDERERS = ("jinja2", "plotly")
-"""Libraries whose version changes the bytes of a report and none of its numbers."""
 
 
 def digest_of(value: Any) -> str:
@@ -184,6 +183,13 @@ class PartialRecords(Generic[RecordType]):
         self._path.unlink(missing_ok=True)
 
 
+def count_records(path: Path) -> int:
+    """How many records a file has, or what `PartialRecords` has written of it so far."""
+    partial = path.with_name(f".{path.name}.partial")
+    place = path if path.exists() else partial
+    return max(0, place.read_bytes().count(b"\n") - 1) if place.exists() else 0
+
+
 def finish_stage(folder: Path, key: str, **facts: Any) -> None:
     """Mark a stage's folder as done: hashes of its files, its key, and facts about it."""
     files = {p.name: file_digest(p) for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")}
@@ -226,6 +232,7 @@ class RunFolder:
         self.costs = root / "costs.json"
         self.table = self.scores / "leaderboard.csv"
         self.summary = self.scores / "leaderboard.md"
+        self.latex = self.scores / "leaderboard.tex"
         self.report = root / "report.html"
         self.seal = root / "seal.json"
 
@@ -327,9 +334,9 @@ def open_run(root: Path) -> RunFolder:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what renders a report."""
-    found = {name: number or "not installed" for name, number in installed(_RENDERERS).items()}
-    return {"emoloom": __version__, **found}
+    """Versions of what changes the bytes of a report and none of its numbers."""
+    jinja2 = installed(("jinja2",))["jinja2"] or "not installed"
+    return {"emoloom": __version__, "jinja2": jinja2, "zlib": zlib.ZLIB_RUNTIME_VERSION}
 
 
 def installed(libraries: Iterable[str]) -> dict[str, str]:

@@ -163,6 +163,14 @@ def prompt_show(
     print(f"ids ({len(ids)}): {' '.join(map(str, ids))}{'  (text cut to the contract length)' if clipped else ''}")
 
 
+@app.command()
+def schema() -> None:
+    """The JSON Schema of a run's `scores/leaderboard.json`."""
+    from emoloom.reporting.schema import leaderboard_schema
+
+    print_json(leaderboard_schema())
+
+
 def _prepare(name: str, offline: bool, cache_dir: str) -> Any:
     from emoloom.config import CandidateSettings
     from emoloom.models.candidates import prepare

@@ -69,11 +69,19 @@ def score(run: RunArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def report(run: RunArgument) -> None:
-    """Write the HTML report of a scored run; needs no model."""
+def report(
+    run: RunArgument,
+    shown: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> None:
+    """Write the HTML report of a scored run, and its table as CSV, Markdown and LaTeX; needs no model."""
+    import webbrowser
+
     from emoloom import pipeline
 
-    print(pipeline.report(run))
+    path = pipeline.report(run)
+    print(path)
+    if shown and not webbrowser.open(path.resolve().as_uri()):
+        raise InputError("no browser could be started", where=str(path), next_step="open the file by hand")
 
 
 @app.command()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from emoloom.contract.parser import OK
 from emoloom.contract.taxonomy import labels_of, project
 from emoloom.records import Example, Leaderboard, MetricValue, Prediction, SystemRow
 from emoloom.reporting.definitions import column_order, define, is_column, slice_of
 from emoloom.reporting.plaintext import one_line
-from emoloom.reporting.viewdata import BoardRow, Cell, Definition, FailureRow, LabelRow, SliceView, SystemView
+from emoloom.reporting.sample import FRAGILE_FACTOR
+from emoloom.reporting.viewdata import BoardRow, Cell, Cost, Definition, FailureRow, LabelRow, SliceView, SystemView
 
 DASH = "\u2013"
-FRAGILE_FACTOR = 10.0
 FRAGILE_HEADING = f"Fragile answers, with a margin under {FRAGILE_FACTOR:.0f} times the noise between shapes"
 Metrics = Mapping[tuple[str, str], MetricValue]
 """(system, metric) -> value, of one corpus."""
@@ -25,13 +26,24 @@ def number(value: float, decimals: int = 3) -> str:
     return text.replace("-", "\u2212")
 
 
-def system_views(leaderboard: Leaderboard) -> tuple[SystemView, ...]:
-    """The systems in the leaderboard's order."""
+def signed(value: float) -> str:
+    """A difference for a table, with its sign where it is not zero."""
+    text = number(value)
+    return f"+{text}" if value > 0 else text
+
+
+def system_views(leaderboard: Leaderboard, costs: Mapping[str, Any]) -> tuple[SystemView, ...]:
+    """The systems in the leaderboard's order.
+
+    Args:
+        leaderboard: the run's result.
+        costs: what was measured of each, `{system: {name: value}}`.
+    """
     sizes = Counter(system.tie_group for system in leaderboard.systems if system.tie_group is not None)
-    return tuple(_system_view(system, sizes) for system in leaderboard.systems)
+    return tuple(_system_view(system, sizes, costs.get(system.name)) for system in leaderboard.systems)
 
 
-def _system_view(system: SystemRow, sizes: Mapping[int, int]) -> SystemView:
+def _system_view(system: SystemRow, sizes: Mapping[int, int], cost: Any) -> SystemView:
     group = "" if system.tie_group is None else _letter(system.tie_group)
     shared = system.tie_group is not None and sizes[system.tie_group] > 1
     return SystemView(
@@ -41,7 +53,23 @@ def _system_view(system: SystemRow, sizes: Mapping[int, int]) -> SystemView:
         group=group,
         shared=shared,
         failure=one_line(system.failure),
-        parameters="" if system.n_parameters is None else _parameters(system.n_parameters),
+        parameters="" if system.n_parameters is None else parameters_text(system.n_parameters),
+        n_parameters=system.n_parameters,
+        cost=_cost(cost) if isinstance(cost, Mapping) else None,
+    )
+
+
+def _cost(measured: Mapping[str, Any]) -> Cost:
+    """The costs that every run measures; a file of a run may lack or garble any of them."""
+
+    def amount(name: str) -> float | None:
+        value = measured.get(name)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+
+    return Cost(
+        training_seconds=amount("training_seconds"),
+        decoding_seconds=amount("decoding_seconds"),
+        memory_bytes=amount("memory_bytes"),
     )
 
 
@@ -49,7 +77,8 @@ def _letter(group: int) -> str:
     return chr(ord("A") + group - 1) if 1 <= group <= 26 else str(group)
 
 
-def _parameters(count: int) -> str:
+def parameters_text(count: int) -> str:
+    """`134.5 M`."""
     for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -62,9 +91,15 @@ def metrics_of(leaderboard: Leaderboard, corpus: str) -> dict[tuple[str, str], M
 
 
 def columns_of(metrics: Metrics) -> tuple[Definition, ...]:
-    """Definitions of the columns that a corpus has, in the order of reading."""
+    """Definitions of the columns that a corpus has, in the order of reading.
+
+    Where none of them is a column of the short table, all are: no corpus is left without numbers.
+    """
     names = {metric for _, metric in metrics if is_column(metric)}
-    return tuple(define(name) for name in sorted(names, key=column_order))
+    columns = [define(name) for name in sorted(names, key=column_order)]
+    if any(column.main for column in columns):
+        return tuple(columns)
+    return tuple(column.model_copy(update={"main": True}) for column in columns)
 
 
 def board_rows(

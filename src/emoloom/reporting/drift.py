@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emoloom.records import Check
-from emoloom.reporting.board import DASH, number
+from emoloom.reporting.board import DASH, number, signed
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.viewdata import DriftRow, DriftView, Fact
 from emoloom.scoring.drift import DriftStudy, FactorLine, Movement, SettingLine
@@ -102,10 +102,5 @@ def _moved(score: Movement | None) -> str:
         return DASH
     if score.moved == 0.0 and not score.low and not score.high:
         return "0"
-    bounds = "" if score.low is None or score.high is None else f" [{_signed(score.low)}, {_signed(score.high)}]"
-    return f"{_signed(score.moved)}{bounds}"
-
-
-def _signed(value: float) -> str:
-    text = number(value)
-    return f"+{text}" if value > 0 else text
+    bounds = "" if score.low is None or score.high is None else f" [{signed(score.low)}, {signed(score.high)}]"
+    return f"{signed(score.moved)}{bounds}"

@@ -1,4 +1,4 @@
-"""The leaderboard as Markdown and as CSV."""
+"""The leaderboard as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import re
+from collections.abc import Sequence
 
 from emoloom.reporting.terminal import place
 from emoloom.reporting.viewdata import BoardRow, Cell, CorpusView, View
@@ -14,6 +15,11 @@ CSV_COLUMNS = (
     "run", "corpus", "system", "kind", "rank", "tie_group", "failure", "metric", "value", "low", "high", "n", "total",
     "note",
 )  # fmt: skip
+_LATEX = str.maketrans({
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "[": "{[}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "\u2212": "$-$", "\u2013": "--", "\u27e8": r"\textless{}", "\u27e9": r"\textgreater{}",
+})  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]|#~])")
 
 
@@ -30,15 +36,22 @@ def leaderboard_markdown(view: View) -> str:
 
 
 def _markdown_table(corpus: CorpusView) -> str:
-    shown = [index for index, definition in enumerate(corpus.columns) if definition.main]
-    heads = ["system", "kind", *(["rank"] if corpus.ranked else []), *(corpus.columns[i].title for i in shown)]
+    heads = _headings(corpus)
     lines = [" | ".join(_md(head) for head in heads), " | ".join("---" for _ in heads)]
-    for row in corpus.rows:
-        kind = f"failed: {row.system.failure}" if row.system.failure else row.system.kind
-        cells = [row.system.name, kind, *([place(row.system)] if corpus.ranked else [])]
-        cells += [_value(row.cells[i]) for i in shown]
-        lines.append(" | ".join(_md(cell) for cell in cells))
+    lines += [" | ".join(_md(cell) for cell in _cells(corpus, row)) for row in corpus.rows]
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def _headings(corpus: CorpusView) -> list[str]:
+    titles = [column.title for column in corpus.columns if column.main]
+    return ["system", "kind", *(["rank"] if corpus.ranked else []), *titles]
+
+
+def _cells(corpus: CorpusView, row: BoardRow) -> list[str]:
+    """The short table's cells of one system, under `_headings`."""
+    kind = f"failed: {row.system.failure}" if row.system.failure else row.system.kind
+    cells = [row.system.name, kind, *([place(row.system)] if corpus.ranked else [])]
+    return cells + [_value(cell) for cell, column in zip(row.cells, corpus.columns, strict=True) if column.main]
 
 
 def _value(cell: Cell) -> str:
@@ -51,6 +64,28 @@ def _value(cell: Cell) -> str:
 def _md(text: str) -> str:
     """Text that Markdown shows as it is: no markup, no HTML, no new table cell."""
     return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+def leaderboard_latex(view: View) -> str:
+    """One table per corpus with the short table's columns, for `booktabs`; floors stand under a rule of their own."""
+    head = f"% {' '.join(view.run.split())}: {view.contract_id}, {view.protocol_id}, data {view.data_id[:12]}"
+    return "\n\n".join([head, *map(_latex_table, view.corpora)]) + "\n"
+
+
+def _latex_table(corpus: CorpusView) -> str:
+    heads = _headings(corpus)
+    above = [row for row in corpus.rows if not row.system.below_the_rule]
+    below = [row for row in corpus.rows if row.system.below_the_rule]
+    lines = [rf"\begin{{tabular}}{{ll{'r' * (len(heads) - 2)}}}", r"\toprule", _latex_line(heads), r"\midrule"]
+    lines += [_latex_line(_cells(corpus, row)) for row in above]
+    lines += [r"\midrule", *(_latex_line(_cells(corpus, row)) for row in below)] if above and below else []
+    lines += [_latex_line(_cells(corpus, row)) for row in below] if not above else []
+    title = f"% {' '.join(corpus.name.split())}, {corpus.n_rows} rows"
+    return "\n".join([title, *lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
 
 
 def leaderboard_csv(view: View) -> str:
@@ -93,3 +128,7 @@ def _guarded(value: str | int | float | None) -> str | int | float | None:
 
 def _is_number(text: str) -> bool:
     return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.IGNORECASE) is not None
+
+
+TABLES = (leaderboard_csv, leaderboard_markdown, leaderboard_latex)
+"""Every rendering of the table that a run keeps as a file."""

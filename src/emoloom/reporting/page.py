@@ -1,25 +1,30 @@
 """The report as one HTML file that works offline: no request leaves the page, and nothing in it can add code.
 
 Content security: only the page's own style and scripts run, each named by the SHA-256 of its bytes. Plotly adds empty
-style elements and fills them by rule, so the empty style's hash is allowed as well; it needs no eval.
+style elements and fills them by rule, so the empty style's hash is allowed as well; it needs no eval. Images are those
+that a reader saves from a figure.
 """
 
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
-import json
 import re
-from importlib import resources
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from emoloom.errors import InputError
-from emoloom.reporting.figures import Figure, drift_figure, figures_of, learning_figure
+from emoloom.reporting.drift_figure import drift_figure
+from emoloom.reporting.figures import figures_of, training_figures_of
+from emoloom.reporting.payload import encode_payload
+from emoloom.reporting.takeaway import duration, memory
 from emoloom.reporting.viewdata import BoardRow, Cell, CorpusView, FactGroup, View
 
 TEMPLATES = Path(__file__).parent / "templates"
+VENDOR = Path(__file__).parent / "vendor"
+LIBRARIES = ("table-core.min.js", "plotly-cartesian.min.js")
+SCRIPTS = ("page.js", "board.js", "rows.js", "figures.js", "start.js")
 
 
 def render_page(view: View) -> str:
@@ -40,28 +45,33 @@ def render_page(view: View) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"slug": _slug, "share": _share, "main_cells": _main_cells}
-    style, script, plotly = _template("report.css"), _template("report.js"), _plotly()
+    environment.filters |= {
+        "slug": _slug, "share": _share, "main_cells": _main_cells, "duration": duration, "memory": memory,
+    }  # fmt: skip
+    style = _template("report.css")
+    libraries = [_library(name) for name in LIBRARIES]
+    scripts = [*libraries, *(_template(name) for name in SCRIPTS)]
     figures = [figures_of(view, corpus, index) for index, corpus in enumerate(view.corpora)]
-    learning = learning_figure(view)
+    training = training_figures_of(view)
     drifting = [drift_figure(drift, index) for index, drift in enumerate(view.drift)]
-    drawn = [figure for figure in (*(f for part in figures for f in part), learning, *drifting) if figure]
+    drawn = [figure for figure in (*(f for part in figures for f in part), *training, *drifting) if figure]
     return environment.get_template("report.html.jinja").render(
         view=view,
-        policy=_policy(style, [plotly, script]),
-        # Markup marks what the project itself wrote; everything else in the template is escaped.
+        policy=_policy(style, scripts),
+        # Markup marks what the project itself wrote, or base64; everything else in the template is escaped.
         style=Markup(style),
-        script=Markup(script),
-        plotly=Markup(plotly),
-        plotly_style_ids=_style_ids(plotly),
-        data=Markup(_data(view, drawn)),
+        scripts=[Markup(script) for script in scripts],
+        plotly_style_ids=_style_ids(libraries),
+        payload=Markup(encode_payload(view, drawn)),
         figures=figures,
-        learning=learning,
+        training=training,
         drifting=drifting,
         scales=[_scale(corpus) for corpus in view.corpora],
         costs=_pivot(view.costs),
+        statuses=Counter(check.status for check in view.checks),
         failed=[check for check in view.checks if check.status == "failed"],
         has_rows=any(corpus.sample for corpus in view.corpora),
+        has_costs=any(system.cost for system in view.systems),
     )
 
 
@@ -77,21 +87,18 @@ def _template(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-@functools.cache
-def _plotly() -> str:
-    """Plotly's bundled JavaScript, checked to be safe inside a script element."""
-    try:
-        source = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    except (ImportError, FileNotFoundError) as error:
-        raise _missing("plotly") from error
+def _library(name: str) -> str:
+    """A library's JavaScript, checked to be safe inside a script element; maps for debuggers would be requests."""
+    source = (VENDOR / name).read_text(encoding="utf-8")
     # Line ends are what an HTML parser makes of them, or the hash in the policy would not match.
     source = source.replace("\r\n", "\n").replace("\r", "\n")
+    source = re.sub(r"^//# sourceMappingURL=.*$", "", source, flags=re.MULTILINE)
     return re.sub(r"<(?=/script|script|!--)", r"\\x3c", source, flags=re.IGNORECASE)
 
 
-def _style_ids(plotly: str) -> list[str]:
+def _style_ids(libraries: list[str]) -> list[str]:
     """Ids of style elements that plotly's map parts add unless an element of that id is there; maps are not used."""
-    return sorted(set(re.findall(r'getElementById\("([0-9a-f]{64})"\)', plotly)))
+    return sorted(set(re.findall(r'getElementById\("([0-9a-f]{64})"\)', "\n".join(libraries))))
 
 
 def _policy(style: str, scripts: list[str]) -> str:
@@ -102,24 +109,10 @@ def _policy(style: str, scripts: list[str]) -> str:
         "default-src 'none'",
         f"script-src {' '.join(digest(script) for script in scripts)}",
         f"style-src {digest(style)} {digest('')}",
-        "img-src data:",
+        "img-src data: blob:",
         "base-uri 'none'",
         "form-action 'none'",
     ])  # fmt: skip
-
-
-def _data(view: View, figures: list[Figure]) -> str:
-    """What the page's script reads, as JSON in which no `<` can end the element that carries it."""
-    systems = {system.name: system.kind for system in view.systems}
-    tree: dict[str, Any] = {
-        "figures": {figure.key: figure.variants for figure in figures},
-        "kinds": systems,
-        "rows": [
-            {"corpus": corpus.name, **row.model_dump(mode="json")} for corpus in view.corpora for row in corpus.sample
-        ],
-    }
-    text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 class _Scale:

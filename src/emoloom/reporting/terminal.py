@@ -51,14 +51,14 @@ def print_drift(drift: DriftView, console: Console) -> None:
     console.print(Text(f"Protocol drift: {drift.candidate} on {drift.corpus}, {drift.n_rows} rows", style="bold cyan"))
     said = ", ".join(f"{fact.name} {fact.value}" for fact in drift.normative)
     console.print(Padding(Text(f"normative answers ({drift.protocol_id}): {said}", style="dim"), (0, 0, 0, 2)))
-    _print_texts(("changing only", *drift.factor_columns), drift.factor_rows, console)
-    _print_texts(("against the normative", *drift.columns), [(row.name, *row.cells) for row in drift.rows], console)
+    print_texts(("changing only", *drift.factor_columns), drift.factor_rows, console)
+    print_texts(("against the normative", *drift.columns), [(row.name, *row.cells) for row in drift.rows], console)
     console.print()
     style = "red" if drift.check.status == "failed" else ""
     console.print(Text(f"{drift.check.status} {drift.check.code}: {drift.check.message}", style=style))
 
 
-def _print_texts(headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+def print_texts(headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
     """Texts in columns, the first of which names the row; the last columns are left out where they do not fit."""
     words = [max(len(word) for word in heading.split()) for heading in headings]
     widths = [max(word, *(len(row[place]) for row in rows)) for place, word in enumerate(words)]
@@ -113,7 +113,7 @@ def _print_slices(corpus: CorpusView, console: Console) -> None:
             (row.system.name, *(_with_bounds(c) if _SPELT_OUT.search(c.metric) else c.text for c in row.cells))
             for row in part.rows
         ]
-        _print_texts(("system", *headings), rows, console)
+        print_texts(("system", *headings), rows, console)
 
 
 def _with_bounds(cell: Cell) -> str:

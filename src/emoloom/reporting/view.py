@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emoloom.records import Check, Example, Leaderboard, Prediction
+from emoloom.contract.prompt import MAX_LABELS, TAXONOMY, line_of, render_prompt, render_target
+from emoloom.records import Check, Example, Leaderboard, Prediction, Target
 from emoloom.reporting.board import (
     board_rows,
     columns_of,
@@ -19,13 +20,23 @@ from emoloom.reporting.board import (
     slices_of,
     system_views,
 )
+from emoloom.reporting.confusion import confusions
+from emoloom.reporting.curves import loss_curves, sampler_curves
 from emoloom.reporting.drift import drift_view
-from emoloom.reporting.plaintext import one_line
+from emoloom.reporting.plaintext import one_line, visible
 from emoloom.reporting.sample import sample_rows
-from emoloom.reporting.viewdata import CorpusView, Fact, FactGroup, LearningCurve, ManifestView, View
+from emoloom.reporting.takeaway import takeaway_of
+from emoloom.reporting.viewdata import (
+    CorpusView,
+    Fact,
+    FactGroup,
+    ManifestView,
+    Setting,
+    SettingGroup,
+    SystemView,
+    View,
+)
 from emoloom.scoring.drift import NO_STUDY, DriftStudy
-
-MAX_CURVE_POINTS = 200
 
 __all__ = ["View", "build_view"]
 
@@ -39,7 +50,8 @@ def build_view(
     config: Mapping[str, Any],
     costs: Mapping[str, Any],
     environment: Mapping[str, Any],
-    learning: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    training: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     noise: Mapping[str, Mapping[str, float]] | None = None,
     drift: Sequence[DriftStudy] = (),
 ) -> View:
@@ -53,24 +65,16 @@ def build_view(
         config: settings, `{section: {key: value}}`.
         costs: measured times and sizes, `{system: {name: value}}`.
         environment: where predictions were made, `{name: value}` or `{system: {name: value}}`.
-        learning: by system, (tokens seen, loss) of each logged step.
+        defaults: the settings that a run has where nothing is said, like `config`.
+        training: by system, the entries of its training log, one a step.
         noise: by system, then corpus, the largest logit difference between shapes where it was decoded.
         drift: drift studies of the run; their checks are shown with the leaderboard's, which a study never changes.
     """
-    named = (leaderboard.ranked_corpus, *rows, *(m.corpus for m in leaderboard.metrics))
-    corpora = [
-        _corpus_view(
-            leaderboard,
-            name,
-            rows.get(name, ()),
-            {system: found.get(name, ()) for system, found in predictions.items()},
-            {system: found[name] for system, found in (noise or {}).items() if name in found},
-        )
-        for name in dict.fromkeys(filter(None, named))
-    ]
+    systems = system_views(leaderboard, costs)
     return View(
         run=one_line(leaderboard.run),
         verdict=one_line(leaderboard.verdict),
+        takeaway=takeaway_of(leaderboard, systems),
         ranked_corpus=one_line(leaderboard.ranked_corpus),
         ranked_by=one_line(leaderboard.ranked_by),
         # Two systems that never differ (both at 0) have an interval of no width: it says nothing of what can be seen.
@@ -78,14 +82,16 @@ def build_view(
         contract_id=one_line(leaderboard.contract_id),
         protocol_id=one_line(leaderboard.protocol_id),
         data_id=one_line(leaderboard.data_id),
-        systems=system_views(leaderboard),
-        corpora=tuple(corpus for corpus in corpora if corpus.n_rows or corpus.columns),
+        systems=systems,
+        corpora=_corpora(leaderboard, systems, rows, predictions, noise or {}),
         checks=_checks(leaderboard, drift),
         manifests=tuple(_manifest_view(manifest) for manifest in manifests),
-        config=_fact_groups(config),
+        config=_setting_groups(config, defaults or {}),
+        contract=_contract(rows),
         environment=_fact_groups(environment),
         costs=_fact_groups(costs),
-        learning=tuple(_curve(system, points) for system, points in (learning or {}).items() if points),
+        learning=tuple(curve for system, log in (training or {}).items() for curve in loss_curves(system, log)),
+        sampler=tuple(curve for system, log in (training or {}).items() for curve in sampler_curves(system, log)),
         drift=tuple(map(drift_view, drift)),
     )
 
@@ -98,14 +104,34 @@ def _checks(leaderboard: Leaderboard, drift: Sequence[DriftStudy]) -> tuple[Chec
     )
 
 
+def _corpora(
+    leaderboard: Leaderboard, views: Sequence[SystemView], rows: Mapping[str, Sequence[Example]],
+    predictions: Mapping[str, Mapping[str, Sequence[Prediction]]], noise: Mapping[str, Mapping[str, float]],
+) -> tuple[CorpusView, ...]:  # fmt: skip
+    """Every corpus that has rows or numbers, the one that ranks first."""
+    named = (leaderboard.ranked_corpus, *rows, *(found.corpus for found in leaderboard.metrics))
+    corpora = [
+        _corpus_view(
+            leaderboard,
+            views,
+            name,
+            rows.get(name, ()),
+            {system: found.get(name, ()) for system, found in predictions.items()},
+            {system: found[name] for system, found in noise.items() if name in found},
+        )
+        for name in dict.fromkeys(filter(None, named))
+    ]
+    return tuple(corpus for corpus in corpora if corpus.n_rows or corpus.columns)
+
+
 def _corpus_view(
-    leaderboard: Leaderboard, name: str, rows: Sequence[Example], predictions: Mapping[str, Sequence[Prediction]],
-    noise: Mapping[str, float],
+    leaderboard: Leaderboard, views: Sequence[SystemView], name: str, rows: Sequence[Example],
+    predictions: Mapping[str, Sequence[Prediction]], noise: Mapping[str, float],
 ) -> CorpusView:  # fmt: skip
     metrics = metrics_of(leaderboard, name)
     systems = [system.name for system in leaderboard.systems]
     columns = columns_of(metrics)
-    board = board_rows(leaderboard.systems, system_views(leaderboard), columns, metrics)
+    board = board_rows(leaderboard.systems, views, columns, metrics)
     label_systems, labels = label_rows(rows, predictions, metrics, systems)
     return CorpusView(
         name=one_line(name),
@@ -117,8 +143,9 @@ def _corpus_view(
         slices=slices_of(columns, board),
         label_systems=label_systems,
         label_rows=labels,
+        confusions=confusions(rows, predictions, systems),
         failures=failure_rows(predictions, metrics, systems),
-        sample=sample_rows(rows, predictions, systems),
+        sample=sample_rows(rows, predictions, systems, noise),
     )
 
 
@@ -153,6 +180,36 @@ def _fact_groups(tree: Mapping[str, Any]) -> tuple[FactGroup, ...]:
     )
 
 
+def _setting_groups(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[SettingGroup, ...]:
+    """The sections of a configuration, each value beside whether it is the default."""
+    return tuple(
+        SettingGroup(
+            name=group.name,
+            settings=tuple(
+                Setting(
+                    name=fact.name,
+                    value=fact.value,
+                    changed=fact not in _facts(defaults.get(group.name, {})),
+                )
+                for fact in group.facts
+            ),
+        )
+        for group in _fact_groups(config)
+    )
+
+
+def _contract(rows: Mapping[str, Sequence[Example]]) -> tuple[Fact, ...]:
+    """Prompt and answer of the first row that has all an answer needs."""
+    first = next((row for found in rows.values() for row in found if row.vad and row.taxonomy == TAXONOMY), None)
+    if first is None or first.vad is None:
+        return ()
+    target = Target(labels=first.labels[:MAX_LABELS], vad=first.vad)
+    return (
+        Fact(name="A candidate reads", value=visible(line_of(render_prompt(first.text)))),
+        Fact(name="and is trained to write", value=visible(line_of(render_target(target)))),
+    )
+
+
 def _facts(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
     found: list[Fact] = []
     for key, value in values.items():
@@ -176,14 +233,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_plain(part) for part in value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _curve(system: str, points: Sequence[tuple[float, float]]) -> LearningCurve:
-    """The curve thinned to MAX_CURVE_POINTS by means of equally long stretches of steps."""
-    stretch = -(-len(points) // MAX_CURVE_POINTS)
-    parts = [points[start : start + stretch] for start in range(0, len(points), stretch)]
-    return LearningCurve(
-        system=one_line(system),
-        tokens=tuple(float(part[-1][0]) for part in parts),
-        loss=tuple(sum(float(loss) for _, loss in part) / len(part) for part in parts),
-    )

@@ -43,6 +43,21 @@ class Cell(Record):
     note: str
 
 
+class Cost(Record):
+    """What one system took, as measured; never part of the ranking."""
+
+    training_seconds: float | None
+    decoding_seconds: float | None
+    memory_bytes: float | None
+    """Peak of the training process."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Training and decoding together; None where neither was measured."""
+        measured = [part for part in (self.training_seconds, self.decoding_seconds) if part is not None]
+        return sum(measured) if measured else None
+
+
 class SystemView(Record):
     """A candidate, control, untrained candidate or floor."""
 
@@ -56,6 +71,8 @@ class SystemView(Record):
     failure: str
     parameters: str
     """`134.5 M`, or empty where not known."""
+    n_parameters: int | None
+    cost: Cost | None
 
     @property
     def below_the_rule(self) -> bool:
@@ -92,8 +109,33 @@ class FailureRow(Record):
     total: int
 
 
+class Confusion(Record):
+    """What one system answered to the rows of each label."""
+
+    system: str
+    labels: tuple[str, ...]
+    """Labels with support, the most frequent first."""
+    answered: tuple[str, ...]
+    """What was answered: labels, then `left out` and `no answer`."""
+    counts: tuple[tuple[float, ...], ...]
+    """[labels, answered]; each line adds up to the label's rows."""
+
+
+class AnswerCertificate(Record):
+    """What the run's files certify of an answer; `emoloom audit` computes it again."""
+
+    min_margin: float
+    """Smallest top-1 minus top-2 logit."""
+    fragile: bool
+    """Whether the margin is under FRAGILE_FACTOR times the noise between shapes; False where no noise is known."""
+    token_ids: str
+    """Ids of the generated tokens, the end of sequence included, with spaces between them."""
+    verify_forwards: int
+    rung: int
+
+
 class Answer(Record):
-    """One system's answer to one sampled row."""
+    """One system's answer to one row."""
 
     system: str
     hits: tuple[str, ...]
@@ -106,8 +148,12 @@ class Answer(Record):
     strict: str
     """`ok` or a failure code; empty where the system gave no answer."""
     output: str
-    min_margin: float | None
-    """Smallest top-1 minus top-2 logit; None where no language model answered."""
+    cues: str
+    """The rationale's cue words; empty where the answer could not be recovered."""
+    finish: str
+    """`eos` or `length`; empty where the system gave no answer."""
+    certificate: AnswerCertificate | None
+    """None where no language model answered."""
     outcome: Outcome
 
 
@@ -149,8 +195,10 @@ class CorpusView(Record):
     """Phenomena whose rows were scored apart."""
     label_systems: tuple[str, ...]
     label_rows: tuple[LabelRow, ...]
+    confusions: tuple[Confusion, ...]
     failures: tuple[FailureRow, ...]
     sample: tuple[SampleRow, ...]
+    """Every row, or a fixed sample of them where there are very many."""
 
 
 class ManifestView(Record):
@@ -183,13 +231,46 @@ class FactGroup(Record):
     facts: tuple[Fact, ...]
 
 
+class Setting(Record):
+    """One setting of the run and where its value comes from."""
+
+    name: str
+    value: str
+    changed: bool
+    """Whether it differs from the default."""
+
+
+class SettingGroup(Record):
+    """A section of the configuration."""
+
+    name: str
+    settings: tuple[Setting, ...]
+
+
 class LearningCurve(Record):
-    """Training loss of one system."""
+    """One loss term of one system over its training."""
 
     system: str
+    term: str
+    """`lm`, or a term that training adds: `cls`, `reg`, `vad`, `app`, `flip`."""
     tokens: tuple[float, ...]
     """Tokens seen; means of neighbouring steps where there were many."""
     loss: tuple[float, ...]
+
+
+class SamplerCurve(Record):
+    """What one system's sampler did: one value per window of drawn rows."""
+
+    system: str
+    tokens: tuple[float, ...]
+    temperature: tuple[float | None, ...]
+    """None where the sampler has none."""
+    confidence: dict[str, tuple[float, ...]]
+    """By source."""
+    shares: dict[str, tuple[float, ...]]
+    """By source, the probability of drawing from it; empty in logs that lack it."""
+    drawn: dict[str, tuple[float, ...]]
+    """By source, rows drawn so far."""
 
 
 class DriftRow(Record):
@@ -228,6 +309,8 @@ class View(Record):
 
     run: str
     verdict: str
+    takeaway: tuple[Fact, ...]
+    """Which candidate to take, how sure that is, what it cost; empty where no candidate is ranked."""
     ranked_corpus: str
     ranked_by: str
     smallest_difference: float | None
@@ -240,10 +323,13 @@ class View(Record):
     """The ranked corpus first."""
     checks: tuple[Check, ...]
     manifests: tuple[ManifestView, ...]
-    config: tuple[FactGroup, ...]
+    config: tuple[SettingGroup, ...]
+    contract: tuple[Fact, ...]
+    """A prompt and an answer, byte for byte as a candidate reads and writes them."""
     environment: tuple[FactGroup, ...]
     costs: tuple[FactGroup, ...]
     learning: tuple[LearningCurve, ...]
+    sampler: tuple[SamplerCurve, ...]
     drift: tuple[DriftView, ...]
 
     @property

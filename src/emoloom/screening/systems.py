@@ -153,15 +153,14 @@ def _decoding(run: RunFolder, name: str, state: str) -> dict[str, Any]:
     return dict(store.read_json(path)) if path.exists() else {}
 
 
-def learning_curves(run: RunFolder, config: Config) -> dict[str, list[tuple[float, float]]]:
-    """For each candidate (tokens seen, loss per target token) of every logged step."""
-    curves = {}
+def training_logs(run: RunFolder, config: Config) -> dict[str, list[dict[str, Any]]]:
+    """For each candidate the entries of its training log, one a step."""
+    logs = {}
     for name in config.candidates.names:
         path = run.training(name) / store.TRAINING_LOG
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []  # the last may be cut off
-        entries = [json.loads(line) for line in lines]
-        curves[name] = [(entry["tokens"], entry["loss_lm_sum"] / entry["loss_lm_count"]) for entry in entries]
-    return curves
+        logs[name] = [json.loads(line) for line in lines]
+    return logs
 
 
 def drift_studies(run: RunFolder, config: Config, corpora: Sequence[str]) -> list[DriftStudy]:

@@ -31,7 +31,6 @@ OPTIONAL = {
     "peft": "training with LoRA",
     "ray": "screens over several machines",
     "jinja2": "the HTML report",
-    "plotly": "the figures of the HTML report",
     "polars": "tables as data frames and Parquet files",
     "trl": "the peer that training is measured against",
 }

@@ -1,0 +1,85 @@
+"""How far each candidate of a run is, from the run's files alone, so that anyone may look while it goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from emoloom import store
+from emoloom.config import Config
+from emoloom.corpora.selection import parse_selection
+from emoloom.models.candidates import parse_name
+from emoloom.records import Record
+from emoloom.screening.plan import read_plan
+from emoloom.store import TRAINED, UNTRAINED, RunFolder
+
+Stage = Literal["waiting", "training", "decoding", "done", "failed"]
+
+
+class Standing(Record):
+    """One candidate of a run at one moment."""
+
+    candidate: str
+    stage: Stage
+    failure: str
+    """Code of why it cannot go on; empty while it can."""
+    tokens: int
+    """Training tokens seen."""
+    tokens_planned: int | None
+    """None where there is no plan yet."""
+    loss: float | None
+    """Language-model loss per target token of the last logged step."""
+    answered: int
+    """Evaluated rows that are answered, by the trained candidate and by the untrained one where that is a floor."""
+    rows: int
+    """Rows to answer."""
+
+
+def standings(run: RunFolder, config: Config) -> tuple[Standing, ...]:
+    """Every candidate of the run, in its order."""
+    plan = read_plan(run.plan).candidates
+    corpora = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    rows = sum(store.count_records(run.evaluation_rows(name)) for name in corpora)
+    return tuple(
+        _standing(run, config, name, plan[name].tokens if name in plan else None, corpora, rows)
+        for name in config.candidates.names
+    )
+
+
+def _standing(
+    run: RunFolder, config: Config, name: str, planned: int | None, corpora: Sequence[str], rows: int
+) -> Standing:
+    last = _last_entry(run.training(name) / store.TRAINING_LOG)
+    states = (TRAINED, UNTRAINED) if config.scoring.untrained_floor and not parse_name(name).control else (TRAINED,)
+    files = [run.predictions_file(name, state, corpus) for state in states for corpus in corpora]
+    answered = sum(map(store.count_records, files))
+    failure = run.failure(name)
+    count = last.get("loss_lm_count")
+    return Standing(
+        candidate=name,
+        stage=_stage(run, name, failure.exists(), bool(last), answered, answered >= rows * len(states) > 0),
+        failure=str(store.read_json(failure)["code"]) if failure.exists() else "",
+        tokens=int(last.get("tokens", 0)),
+        tokens_planned=planned,
+        loss=float(last["loss_lm_sum"]) / count if count else None,
+        answered=answered,
+        rows=rows * len(states),
+    )
+
+
+def _stage(run: RunFolder, name: str, failed: bool, begun: bool, answered: int, complete: bool) -> Stage:
+    if failed:
+        return "failed"
+    if complete:
+        return "done"
+    if answered or (run.training(name) / store.STAGE_FILE).exists():
+        return "decoding"
+    return "training" if begun else "waiting"
+
+
+def _last_entry(log: Path) -> dict[str, Any]:
+    """The last whole entry of a training log; empty where there is none."""
+    lines = log.read_text(encoding="utf-8").split("\n")[:-1] if log.exists() else []
+    return dict(json.loads(lines[-1])) if lines else {}

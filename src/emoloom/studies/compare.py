@@ -1,0 +1,40 @@
+"""Reads two runs and compares them; needs no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emoloom import store
+from emoloom.config import config_from_json
+from emoloom.corpora.selection import parse_selection
+from emoloom.records import Example, Leaderboard, Prediction
+from emoloom.scoring.comparison import RunComparison, RunFiles, compare_runs
+from emoloom.screening.systems import FLOORS, candidate_systems
+from emoloom.store import RunFolder
+
+
+def compare(first: Path, second: Path) -> RunComparison:
+    """Two scored runs, the second against the first.
+
+    Raises:
+        InputError: one is no run, is not scored yet, or has files that are damaged or do not belong together.
+    """
+    runs = [store.open_run(root) for root in (first, second)]
+    config = config_from_json(store.read_json(runs[0].config), str(runs[0].config))
+    one, two = map(_files, runs)
+    return compare_runs(one, two, bootstrap=config.scoring.bootstrap, seed=config.run.seed)
+
+
+def _files(run: RunFolder) -> RunFiles:
+    """Leaderboard, rows and every prediction of a run."""
+    board = store.read_record(run.leaderboard, Leaderboard)
+    config = config_from_json(store.read_json(run.config), str(run.config))
+    corpora = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    failures = {system.name: system.failure for system in board.systems if system.failure}
+    predictions = {system.name: system.predictions for system in candidate_systems(run, config, failures, corpora)}
+    floors = {
+        floor: {name: store.read_records(run.floors(name) / f"{floor}.jsonl", Prediction) for name in corpora}
+        for floor in FLOORS
+    }
+    rows = {name: store.read_records(run.evaluation_rows(name), Example) for name in corpora}
+    return RunFiles(board, rows, {**predictions, **floors})

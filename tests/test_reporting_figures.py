@@ -1,0 +1,56 @@
+"""The figures' numbers, where they are more than a copy of the view's."""
+
+from emoloom.records import MetricValue
+from emoloom.reporting.figures import figures_of
+from emoloom.reporting.score_figures import Difference, forest, front
+from reporting_fake import make_inputs, make_leaderboard, make_view
+
+
+def test_the_pareto_front_keeps_what_nothing_beats_in_both() -> None:
+    points = [(3.0, 0.5), (1.0, 0.2), (2.0, 0.1), (2.0, 0.4), (5.0, 0.5), (1.0, 0.1), (4.0, 0.6)]
+    assert front(points) == [1, 3, 0, 6]
+    assert front([]) == []
+
+
+def test_a_forest_plot_draws_each_difference_with_its_interval_in_the_order_given() -> None:
+    rows = [Difference("no flips", -0.02, -0.05, 0.01), Difference("<b>", 0.03, None, None)]
+    figure = forest("ablation", "Ablation", "Against the whole loss.", "macro_f1@all moved", rows)
+    assert figure is not None
+    (trace,) = figure.variants[""]["data"]
+    assert (trace["x"], trace["y"]) == ([-0.02, 0.03], ["no flips", "&lt;b&gt;"])
+    assert [round(x, 9) for x in trace["error_x"]["array"]] == [0.03, 0.0]
+    assert [round(x, 9) for x in trace["error_x"]["arrayminus"]] == [0.03, 0.0]
+    assert figure.variants[""]["layout"]["yaxis"]["autorange"] == "reversed"
+    assert "Farthest from zero: <b>, +0.030" in figure.description
+    assert forest("ablation", "Ablation", "", "", []) is None
+
+
+def test_metrics_of_a_slice_are_drawn_for_every_system_that_has_them() -> None:
+    def on_slice(system: str, tag: str, value: float | None) -> MetricValue:
+        low, high = (None, None) if value is None else (value - 0.1, value + 0.1)
+        return MetricValue(
+            system=system,
+            corpus="builtin",
+            metric=f"macro_f1@all[{tag}]",
+            value=value,
+            low=low,
+            high=high,
+            n=9,
+            total=9,
+        )
+
+    sliced = [on_slice("smollm2-360m", "sarcasm", 0.4), on_slice("smollm2-360m", "<i>", 0.3),
+              on_slice("lexicon", "sarcasm", 0.2), on_slice("lexicon", "<i>", None)]  # fmt: skip
+    view = make_view(leaderboard=make_leaderboard([*make_inputs()["leaderboard"].metrics, *sliced]))
+    (figure,) = [figure for figure in figures_of(view, view.corpora[0], 0) if figure.key == "slices-0"]
+    assert figure.choose == "Metric"
+    (variant,) = figure.variants.values()
+    drawn = {trace["name"]: dict(zip(trace["y"], trace["x"], strict=True)) for trace in variant["data"]}
+    assert drawn == {"smollm2-360m": {"sarcasm": 0.4, "&lt;i&gt;": 0.3}, "lexicon": {"sarcasm": 0.2}}
+
+
+def test_a_corpus_of_unknown_metrics_alone_has_a_table_of_them() -> None:
+    odd = MetricValue(system="lexicon", corpus="pairs", metric="odd@all", value=0.5, low=None, high=None, n=4, total=4)
+    view = make_view(leaderboard=make_leaderboard([*make_inputs()["leaderboard"].metrics, odd]))
+    pairs = view.corpora[-1]
+    assert [(column.metric, column.main) for column in pairs.columns] == [("odd@all", True)]
