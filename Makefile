@@ -14,8 +14,8 @@ $(SETUP): pyproject.toml constraints.txt
 screen: $(SETUP)  ## the main job on the built-in default
 	$(BIN)/emoloom screen
 
-test: $(SETUP)  ## everything but slow and GPU tests
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+test: $(SETUP)  ## everything but slow, GPU and browser tests
+	$(BIN)/python -m pytest -m "not slow and not gpu and not browser"
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest -m "slow"
