@@ -69,10 +69,11 @@ def forge(root: Path, *, rescore: bool = True) -> None:
     data = Data(
         store.read_records(run.training_rows, TrainingRow),
         store.read_records(run.training_pairs, TrainingPair),
+        store.read_records(run.promotion_rows, Example),
         {"builtin": store.read_records(run.evaluation_rows("builtin"), Example)},
         store.read_json(run.facts),
     )
-    _mend(run.data, key=cells.data_key(data.facts, data.training, data.pairs, data.evaluation))
+    _mend(run.data, key=cells.data_key(data.facts, data.training, data.pairs, data.promotion, data.evaluation))
     rows = {"builtin": store.file_digest(run.evaluation_rows("builtin"))}
     for name, planned in read_plan(run.plan).candidates.items():
         key = cells.train_key(planned.identity, planned, config, run.training_data_id(), data.shares)

@@ -157,6 +157,29 @@ class DecodingSettings(Section):
     """Rows drafted together; changes speed, never an answer."""
 
 
+class ScreeningSettings(Section):
+    """Successive halving: every candidate trains a little, weak ones stop early, strong ones go on."""
+
+    rungs: int = Field(1, ge=1, le=8)
+    """Rungs; 1 trains every candidate to the end, with `training.budget`."""
+    budget: str = Field("30m", pattern=r"^\s*\d+(\.\d+)?\s*(s|m|h)\s*$")
+    """Time of all rungs together, training and decoding of the promotion slice; turned into tokens once."""
+    growth: float = Field(3.0, gt=1.0, le=10.0)
+    """Tokens of a rung over those of the one before."""
+    keep: float = Field(0.5, gt=0.0, le=1.0)
+    """Share of the variants that a rung wants to promote; ties go on too where the budget allows."""
+    rate_factors: Annotated[tuple[float, ...], Field(min_length=1, max_length=8)] = (1.0, 0.5)
+    """Each candidate enters the first rung once with each of these times `training.learning_rate`."""
+    promotion_rows: int = Field(512, ge=8)
+    """Rows carved out of the ranked corpus' training split, on which rungs decide; evaluated rows decide nothing."""
+    engine: Literal["local", "ray"] = "local"
+    """Where cells are computed: processes of this machine, or a Ray cluster that shares the run's folder."""
+    address: str = ""
+    """Address of the Ray cluster; empty starts one here."""
+    workers: int = Field(1, ge=1, le=1024)
+    """Cells computed at a time on one machine, each with its share of the cores."""
+
+
 class ScoringSettings(Section):
     """Statistics and floors."""
 
@@ -174,6 +197,7 @@ class Config(Section):
     candidates: CandidateSettings = CandidateSettings()
     training: TrainingSettings = TrainingSettings()
     decoding: DecodingSettings = DecodingSettings()
+    screening: ScreeningSettings = ScreeningSettings()
     scoring: ScoringSettings = ScoringSettings()
 
     @model_validator(mode="after")

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoloom import store
 from emoloom.config import Config, config_from_json, load_config
-from emoloom.errors import CandidateError, EmoloomError, InputError, nearest
+from emoloom.errors import CandidateError, InputError, nearest
 from emoloom.models.candidates import Candidate, parse_name
 from emoloom.models.candidates import prepare as prepare_candidate
 from emoloom.models.codec import load_codec
 from emoloom.progress import bar, say
-from emoloom.records import Example, Leaderboard, TrainingPair, TrainingRow
+from emoloom.records import Leaderboard
 from emoloom.screening import cells
-from emoloom.screening.data import Data, facts_of
+from emoloom.screening.climb import climb, fixed_rungs
+from emoloom.screening.data import Data, facts_of, promotion_rows_of, read_data
+from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate
 from emoloom.screening.plan import parse_budget, read_plan, write_plan
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 if TYPE_CHECKING:
     from emoloom.training.processes import Processes
 
-PLANNING, TRAINING, DECODING = STAGES = ("planning", "training", "decoding")
 PIPED_WIDTH = 110
 """Columns of the tables where standard output is no terminal."""
 
@@ -50,10 +49,24 @@ def screen(config: Config) -> Path:
     candidates = _candidates(config)
     with run.changing():
         data = _begin_and_train(run, config, candidates)
-        _each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
+        each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
         systems = _systems(run, config, data)
         _score_stage(run, config, data, systems)
         _report_stage(run, config, data, systems)
+    return run.root
+
+
+def plan(config: Config) -> Path:
+    """Data, and what training will cost: stored, so that a screen that follows does exactly that."""
+    from emoloom.training.processes import joined
+
+    run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
+    candidates = _candidates(config)
+    with run.changing(), joined() as processes:
+        data = _begin(run, config)
+        each_candidate(run, candidates, PLANNING, partial(_plan_one, run, config, data, processes))
+        if config.screening.rungs > 1:
+            fixed_rungs(run, config, candidates)
     return run.root
 
 
@@ -74,7 +87,7 @@ def follow() -> None:
         begun = processes.tell(None)
         if begun is not None:
             run, config = RunFolder(Path(begun["run"])), config_from_json(begun["config"], begun["run"])
-            data = _read_data(run, config)
+            data = read_data(run, config)
             cells.follow(config, data, processes)
 
 
@@ -83,7 +96,7 @@ def decode(root: Path) -> Path:
     run, config, data = _reopen(root)
     candidates = _candidates(config)
     with run.changing():
-        _each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
+        each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
     return run.root
 
 
@@ -128,7 +141,7 @@ def audit(
     def products(run: RunFolder, config: Config, data: Data, floors: Any) -> dict[Path, str]:
         """Leaderboard and report as the other files of the run give them."""
         systems = [*_candidate_systems(run, config, data), *as_systems(floors)]
-        board = _scored(config, data, systems)
+        board = _scored(run, config, data, systems)
         rendered = _rendered(run, _view(run, config, data, systems, board))
         return {run.leaderboard: store.json_text(board.model_dump(mode="json")), **rendered}
 
@@ -188,8 +201,15 @@ def _begin_and_train(run: RunFolder, config: Config, candidates: list[Candidate]
     data = _begin(run, config)
     with joined() as processes:
         processes.tell({"run": str(run.root.resolve()), "config": config.model_dump(mode="json")})
-        for stage, work in ((PLANNING, _plan_one), (TRAINING, _train_one)):
-            _each_candidate(run, candidates, stage, partial(work, run, config, data, processes))
+        each_candidate(run, candidates, PLANNING, partial(_plan_one, run, config, data, processes))
+        if config.screening.rungs == 1:
+            each_candidate(run, candidates, TRAINING, partial(_train_one, run, config, data, processes))
+        elif processes.total > 1:
+            raise InputError(
+                "rungs are climbed by one process", where="screening.rungs", next_step="set workers or ray"
+            )
+        else:
+            climb(run, config, data, candidates)
     return data
 
 
@@ -224,7 +244,7 @@ _MAY_CHANGE = {
 def _reopen(root: Path) -> tuple[RunFolder, Config, Data]:
     run = store.open_run(root)
     config = config_from_json(store.read_json(run.config), str(run.config))
-    return run, config, _read_data(run, config)
+    return run, config, read_data(run, config)
 
 
 def _data_stage(run: RunFolder, config: Config) -> Data:
@@ -232,62 +252,19 @@ def _data_stage(run: RunFolder, config: Config) -> Data:
     from emoloom.corpora.preparation import prepare
 
     with bar("preparing data", "steps") as tick:
-        prepared = prepare(config.data, config.run.seed, tick, Path(config.candidates.cache_dir).expanduser())
+        cache = Path(config.candidates.cache_dir).expanduser()
+        prepared = prepare(config.data, config.run.seed, tick, cache, promotion_rows_of(config))
     facts = facts_of(prepared)
-    key = cells.data_key(facts, prepared.training, prepared.pairs, prepared.evaluation)
+    key = cells.data_key(facts, prepared.training, prepared.pairs, prepared.promotion, prepared.evaluation)
     if not store.stage_done(run.data, key):
         store.write_records(run.training_rows, prepared.training, kind="training rows")
         store.write_records(run.training_pairs, prepared.pairs, kind="training pairs")
+        store.write_records(run.promotion_rows, prepared.promotion, kind="promotion rows")
         for name, rows in prepared.evaluation.items():
             store.write_records(run.evaluation_rows(name), rows, kind="evaluation rows", corpus=name)
         store.write_json(run.facts, facts)
         store.finish_stage(run.data, key)
-    return _read_data(run, config)
-
-
-def _read_data(run: RunFolder, config: Config) -> Data:
-    from emoloom.corpora.selection import parse_selection
-
-    names = [parse_selection(entry)[0] for entry in config.data.evaluate]
-    return Data(
-        training=store.read_records(run.training_rows, TrainingRow),
-        pairs=store.read_records(run.training_pairs, TrainingPair),
-        evaluation={name: store.read_records(run.evaluation_rows(name), Example) for name in names},
-        facts=dict(store.read_json(run.facts)),
-    )
-
-
-def _each_candidate(run: RunFolder, candidates: list[Candidate], stage: str, work: Callable[[Candidate], None]) -> None:
-    """Do one stage for every candidate; one that fails gets a failure file with a code, and the others go on.
-
-    What failed in an earlier stage is left out; what failed in this one or a later one before is tried again.
-    """
-    for candidate in candidates:
-        failure = run.failure(candidate.name)
-        if failure.exists() and store.read_json(failure)["stage"] in STAGES[: STAGES.index(stage)]:
-            continue
-        failure.unlink(missing_ok=True)
-        try:
-            _with_named_failures(work, candidate)
-        except CandidateError as error:
-            say(f"{candidate.name} failed in {stage}: {error.line()} [{error.code}]")
-            store.write_json(failure, {"stage": stage, "code": error.code, "line": error.line()})
-
-
-def _with_named_failures(work: Callable[[Candidate], None], candidate: Candidate) -> None:
-    """Run `work`; whatever a candidate's architecture makes the libraries raise becomes a named failure of it."""
-    try:
-        work(candidate)
-    except (EmoloomError, OSError):
-        raise
-    except Exception as error:
-        text = str(error)
-        memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if memory or "not enough memory" in text or "can't allocate memory" in text:
-            raise CandidateError("memory ran out", where=candidate.name, code="out-of-memory") from error
-        traceback.print_exc()
-        reason = f"{type(error).__name__}: {text}"
-        raise CandidateError(reason, where=candidate.name, code="internal-error") from error
+    return read_data(run, config)
 
 
 def _plan_one(run: RunFolder, config: Config, data: Data, processes: Processes, candidate: Candidate) -> None:
@@ -330,21 +307,23 @@ def _note_costs(run: RunFolder, name: str, measured: dict[str, Any]) -> None:
 
 
 def _score_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> None:
-    store.write_json(run.leaderboard, _scored(config, data, systems).model_dump(mode="json"))
+    store.write_json(run.leaderboard, _scored(run, config, data, systems).model_dump(mode="json"))
 
 
-def _scored(config: Config, data: Data, systems: list[Any]) -> Leaderboard:
+def _scored(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> Leaderboard:
     """The leaderboard of these systems."""
     from emoloom.corpora.cleaning import n_leaked
+    from emoloom.scoring.halving import RungTable, with_rungs
     from emoloom.scoring.leaderboard import LeakCount, build_leaderboard
 
     removed = data.facts["leaks_removed"]
     leaks = {name: LeakCount(removed[name], n_leaked(data.training, rows)) for name, rows in data.evaluation.items()}
     with bar("scoring", "score cards") as tick:
-        return build_leaderboard(
+        board = build_leaderboard(
             config.run.name, systems, data.evaluation, constants=data.constants, leaks=leaks,
             bootstrap=config.scoring.bootstrap, seed=config.run.seed, tick=tick,
         )  # fmt: skip
+    return with_rungs(board, store.read_record(run.rungs, RungTable)) if run.rungs.exists() else board
 
 
 def _systems(run: RunFolder, config: Config, data: Data) -> list[Any]:

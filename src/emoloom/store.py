@@ -226,7 +226,9 @@ class RunFolder:
         self.data = root / "data"
         self.training_rows = self.data / "train.jsonl"
         self.training_pairs = self.data / "pairs.jsonl"
+        self.promotion_rows = self.data / "promotion.jsonl"
         self.facts = self.data / "facts.json"
+        self.rungs = root / "rungs.json"
         self.scores = root / "scores"
         self.leaderboard = self.scores / "leaderboard.json"
         self.costs = root / "costs.json"
@@ -257,6 +259,10 @@ class RunFolder:
     def predictions(self, candidate: str, state: str) -> Path:
         """Folder of a candidate's predictions; `state` is TRAINED or UNTRAINED."""
         return self.root / "candidates" / self.slug(candidate) / f"predictions-{state}"
+
+    def rung(self, variant: str, number: int) -> Path:
+        """What a variant did at a rung: key, weights, cost."""
+        return self.root / "candidates" / self.slug(variant) / f"rung-{number}.json"
 
     def predictions_file(self, candidate: str, state: str, corpus: str) -> Path:
         """A candidate's predictions of one corpus."""

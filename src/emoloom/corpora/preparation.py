@@ -28,6 +28,7 @@ from emoloom.errors import InputError
 from emoloom.progress import Tick, say
 from emoloom.records import Example, TrainingPair, TrainingRow, Vad
 
+PROMOTION = "promotion"
 BASELINE_ROWS = 20_000
 """Rows of a training split that constants and majorities are taken from."""
 
@@ -39,6 +40,8 @@ class Prepared(NamedTuple):
     """Rows of source A, then of source B, then of the source of human VAD."""
     pairs: list[TrainingPair]
     """Mirrored pairs to train on."""
+    promotion: list[Example]
+    """Rows of the ranked corpus' training split on which rungs decide; never trained on."""
     shares: dict[str, float]
     """Share of the draws of each training corpus."""
     evaluation: dict[str, list[Example]]
@@ -61,7 +64,9 @@ def check_names(settings: DataSettings) -> None:
             corpus_source(base_name(name) if name in evaluated else name)
 
 
-def prepare(settings: DataSettings, seed: int, tick: Tick, cache: Path | None = None) -> Prepared:
+def prepare(
+    settings: DataSettings, seed: int, tick: Tick, cache: Path | None = None, promotion_rows: int = 0
+) -> Prepared:
     """Read the corpora that a run names and turn them into contract rows.
 
     Args:
@@ -69,6 +74,7 @@ def prepare(settings: DataSettings, seed: int, tick: Tick, cache: Path | None = 
         seed: of the samples.
         tick: called with (steps done, steps, what comes next).
         cache: folder that keeps fitted appraisal classifiers; None keeps nothing.
+        promotion_rows: rows to carve out of the ranked corpus' training split.
 
     Raises:
         InputError: a corpus is missing, damaged, or cannot be expressed in the contract's labels.
@@ -94,8 +100,10 @@ def prepare(settings: DataSettings, seed: int, tick: Tick, cache: Path | None = 
     _check_evaluation(evaluation)
     guess = fit_label_guess(trained_on) if settings.gold_vad else None
     sources = {name: _as_asked(name, own[name], settings, seed) for name in shares}
-    training, left_out, removed = _training_rows(sources, evaluation, weak, lexicon, guess)
-    pairs = _training_pairs(training, evaluation, weak, lexicon) if settings.flip_share else []
+    promotion = _promotion(evaluation, own, promotion_rows, weak, seed)
+    held_out = {**evaluation, PROMOTION: promotion} if promotion else evaluation
+    training, left_out, removed = _training_rows(sources, held_out, weak, lexicon, guess)
+    pairs = _training_pairs(training, held_out, weak, lexicon) if settings.flip_share else []
     classifier = _appraisal_classifier(settings, folder, cache)
     facts = {
         "lexicon": lexicon.name, "lexicon_id": lexicon.identity, "weak_vad": settings.weak_vad,
@@ -113,6 +121,7 @@ def prepare(settings: DataSettings, seed: int, tick: Tick, cache: Path | None = 
     return Prepared(
         training=_appraised(training, classifier),
         pairs=pairs,
+        promotion=promotion,
         shares=shares,
         evaluation=evaluation,
         constants={name: _mean_vad(rows, evaluation[name]) for name, rows in seen.items()},
@@ -120,6 +129,26 @@ def prepare(settings: DataSettings, seed: int, tick: Tick, cache: Path | None = 
         manifests=[corpora[name].manifest.model_dump(mode="json") for name in corpora],
         facts=facts,
     )
+
+
+def _promotion(
+    evaluation: dict[str, list[Example]], own: dict[str, list[Example]], n_rows: int, weak: WeakVad, seed: int
+) -> list[Example]:
+    """A seeded sample of the ranked corpus' own training rows.
+
+    Raises:
+        InputError: the corpus has not twice as many labelled training rows.
+    """
+    if not n_rows:
+        return []
+    ranked = next(name for name, rows in evaluation.items() if any(row.labels for row in rows))
+    labelled = [example for example in own[base_name(ranked)] if example.labels]
+    if len(labelled) < 2 * n_rows:
+        raise InputError(
+            f"{ranked} has {len(labelled):,} labelled training rows, too few to carve {n_rows:,} out of them",
+            where="screening.promotion_rows", next_step="ask for fewer",
+        )  # fmt: skip
+    return [with_vad(example, weak) for example in sample_rows(labelled, n_rows, seed)]
 
 
 def _training_pairs(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from emoloom.records import Record
+from emoloom.records import Check, Leaderboard, Record
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.statistics import LEVEL, Draws, Statistic, compare, holm
 
@@ -28,6 +28,55 @@ class Decision(Record):
     """Its score minus that of `against`."""
     p_adjusted: float | None
     """Paired permutation test, Holm over the variants of the rung."""
+
+
+class ControlOrder(Record):
+    """A control against what it controls, at the last rung that both reached."""
+
+    control: str
+    base: str
+    rung: int
+    difference: float
+    """Score of the base minus that of the control."""
+    p_value: float
+
+
+class RungTable(Record):
+    """All that the rungs of a screen decided."""
+
+    rungs: tuple[dict[str, float], ...]
+    """The plan: number, tokens, expected variants, seconds."""
+    decisions: tuple[tuple[Decision, ...], ...]
+    """By rung; at the last one everybody stays."""
+    chosen: dict[str, str]
+    """Finalist to the variant of it that is decoded and ranked."""
+    controls: tuple[ControlOrder, ...]
+
+
+def check_controls(table: RungTable) -> Check:
+    """The known order of controls, judged at the last rung that a control and its base reached together.
+
+    A screen that cannot tell random weights or half a model from the whole one cannot tell candidates apart either.
+    """
+    code = "control-out-of-order"
+    if not table.controls:
+        return Check(code=code, status="not-applicable", message="there are no controls in this run")
+    right: list[str] = []
+    wrong: list[str] = []
+    for order in table.controls:
+        is_right = order.difference > 0 and order.p_value <= LEVEL
+        line = (f"{order.control} is {-order.difference:+.3f} from {order.base} at rung {order.rung}, "
+                f"p {order.p_value:.3f}")  # fmt: skip
+        (right if is_right else wrong).append(line)
+    return Check(code=code, status="failed" if wrong else "passed", message="; ".join([*wrong, *right]))
+
+
+def with_rungs(board: Leaderboard, table: RungTable) -> Leaderboard:
+    """A leaderboard whose controls were judged at the rungs: the check, and a verdict that says so where it failed."""
+    check = check_controls(table)
+    checks = tuple(check if old.code == check.code else old for old in board.checks)
+    invalid = f"This screen is not valid: {check.message}. " if check.status == "failed" else ""
+    return board.model_copy(update={"checks": checks, "verdict": invalid + board.verdict})
 
 
 def level_of_rung(n_rungs: int) -> float:

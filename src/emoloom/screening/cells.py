@@ -39,7 +39,8 @@ def use_threads(config: Config) -> int:
     """Set the number of CPU threads for tensors and return it; processes of one machine share its cores."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    beside = config.screening.workers if config.screening.rungs > 1 else 1
+    cores = len(os.sched_getaffinity(0)) // (int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * beside)
     threads = config.run.threads or max(1, cores)
     torch.set_num_threads(threads)
     return threads
@@ -89,11 +90,12 @@ def plan_candidate(
 
 def data_key(
     facts: Mapping[str, Any], training: Sequence[TrainingRow], pairs: Sequence[TrainingPair],
-    evaluation: Mapping[str, Sequence[Example]],
+    promotion: Sequence[Example], evaluation: Mapping[str, Sequence[Example]],
 ) -> str:  # fmt: skip
     """Key of the data stage: over all that it writes."""
     return store.digest_of([
         facts, [row.model_dump(mode="json") for row in training], [pair.model_dump(mode="json") for pair in pairs],
+        [example.model_dump(mode="json") for example in promotion],
         {name: [example.model_dump(mode="json") for example in rows] for name, rows in evaluation.items()},
     ])  # fmt: skip
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emoloom import store
+from emoloom.config import Config
+from emoloom.corpora.selection import parse_selection
 from emoloom.records import Example, TrainingPair, TrainingRow, Vad
+from emoloom.store import RunFolder
 
 if TYPE_CHECKING:
     from emoloom.corpora.preparation import Prepared
@@ -16,6 +20,8 @@ class Data(NamedTuple):
     training: list[TrainingRow]
     pairs: list[TrainingPair]
     """Mirrored pairs to train on; empty where none are drawn."""
+    promotion: list[Example]
+    """Rows on which rungs decide; empty where there are no rungs."""
     evaluation: dict[str, list[Example]]
     """Corpus -> evaluated rows."""
     facts: dict[str, Any]
@@ -32,6 +38,18 @@ class Data(NamedTuple):
         return dict(self.facts["shares"])
 
 
+def read_data(run: RunFolder, config: Config) -> Data:
+    """The data stage of a run, from its files."""
+    names = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    return Data(
+        training=store.read_records(run.training_rows, TrainingRow),
+        pairs=store.read_records(run.training_pairs, TrainingPair),
+        promotion=store.read_records(run.promotion_rows, Example),
+        evaluation={name: store.read_records(run.evaluation_rows(name), Example) for name in names},
+        facts=dict(store.read_json(run.facts)),
+    )
+
+
 def facts_of(prepared: Prepared) -> dict[str, Any]:
     """What `data/facts.json` says of prepared corpora."""
     return {
@@ -39,3 +57,8 @@ def facts_of(prepared: Prepared) -> dict[str, Any]:
         "constants": {name: vad.model_dump() for name, vad in prepared.constants.items()},
         "majorities": {name: list(labels) for name, labels in prepared.majorities.items()},
     }  # fmt: skip
+
+
+def promotion_rows_of(config: Config) -> int:
+    """Rows that the data stage carves out for decisions at rungs."""
+    return config.screening.promotion_rows if config.screening.rungs > 1 else 0

@@ -16,7 +16,7 @@ from emoloom.progress import bar
 from emoloom.records import Example, Prediction, TrainingPair, TrainingRow
 from emoloom.scoring.leaderboard import differing_parts
 from emoloom.screening import cells
-from emoloom.screening.data import Data, facts_of
+from emoloom.screening.data import Data, facts_of, promotion_rows_of
 from emoloom.screening.plan import Plan, parse_budget
 from emoloom.screening.systems import floor_key
 from emoloom.store import STAGE_FILE, TRAINED, UNTRAINED, RunFolder
@@ -58,7 +58,8 @@ def read_data(inspection: Inspection, run: RunFolder, config: Config) -> Data:
     names = [parse_selection(entry)[0] for entry in config.data.evaluate]
     evaluation = {name: _rows(inspection, run.evaluation_rows(name), Example) for name in names}
     pairs = _rows(inspection, run.training_pairs, TrainingPair)
-    return Data(training, pairs, evaluation, dict(store.read_json(run.facts)))
+    promotion = _rows(inspection, run.promotion_rows, Example)
+    return Data(training, pairs, promotion, evaluation, dict(store.read_json(run.facts)))
 
 
 def _rows(inspection: Inspection, path: Path, kind: Any) -> list[Any]:
@@ -104,7 +105,7 @@ def check_data(inspection: Inspection, contents: Contents) -> str:
     """The data stage holds what its key was made from."""
     run, data = contents.run, contents.data
     stage = _stage(inspection, contents, run.data)
-    key = cells.data_key(data.facts, data.training, data.pairs, data.evaluation)
+    key = cells.data_key(data.facts, data.training, data.pairs, data.promotion, data.evaluation)
     inspection.expect(run.data / STAGE_FILE, "key", stage["key"], key)
     n_rows = sum(map(len, data.evaluation.values()))
     return f"{len(data.training):,} training rows, {n_rows:,} evaluated rows and their facts have their stage's key"
@@ -119,11 +120,12 @@ def check_corpora(inspection: Inspection, contents: Contents, data_dir: str) -> 
         settings = settings.model_copy(update={"data_dir": data_dir})
     try:
         with bar("preparing data anew", "steps") as tick:
-            prepared = prepare(settings, contents.config.run.seed, tick)
+            prepared = prepare(settings, contents.config.run.seed, tick, None, promotion_rows_of(contents.config))
     except InputError as error:
         skip(f"the corpora cannot be prepared here: {error.line()}")
     _compare_rows(inspection, run.training_rows, data.training, prepared.training)
     _compare_rows(inspection, run.training_pairs, data.pairs, prepared.pairs)
+    _compare_rows(inspection, run.promotion_rows, data.promotion, prepared.promotion)
     for name, rows in prepared.evaluation.items():
         _compare_rows(inspection, run.evaluation_rows(name), data.evaluation[name], rows)
     for name, value in json.loads(json.dumps(facts_of(prepared))).items():

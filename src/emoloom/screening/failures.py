@@ -1,0 +1,49 @@
+"""What a candidate cannot do is a coded row, never the end of the screen."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+
+from emoloom import store
+from emoloom.errors import CandidateError, EmoloomError
+from emoloom.models.candidates import Candidate
+from emoloom.progress import say
+from emoloom.store import RunFolder
+
+PLANNING, TRAINING, DECODING = STAGES = ("planning", "training", "decoding")
+
+
+def each_candidate(
+    run: RunFolder, candidates: Sequence[Candidate], stage: str, work: Callable[[Candidate], None]
+) -> None:
+    """Do one stage for every candidate; one that fails gets a failure file with a code, and the others go on.
+
+    What failed in an earlier stage is left out; what failed in this one or a later one before is tried again.
+    """
+    for candidate in candidates:
+        failure = run.failure(candidate.name)
+        if failure.exists() and store.read_json(failure)["stage"] in STAGES[: STAGES.index(stage)]:
+            continue
+        failure.unlink(missing_ok=True)
+        try:
+            with_named_failures(work, candidate)
+        except CandidateError as error:
+            say(f"{candidate.name} failed in {stage}: {error.line()} [{error.code}]")
+            store.write_json(failure, {"stage": stage, "code": error.code, "line": error.line()})
+
+
+def with_named_failures(work: Callable[[Candidate], None], candidate: Candidate) -> None:
+    """Run `work`; whatever a candidate's architecture makes the libraries raise becomes a named failure of it."""
+    try:
+        work(candidate)
+    except (EmoloomError, OSError):
+        raise
+    except Exception as error:
+        text = str(error)
+        memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if memory or "not enough memory" in text or "can't allocate memory" in text:
+            raise CandidateError("memory ran out", where=candidate.name, code="out-of-memory") from error
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {text}"
+        raise CandidateError(reason, where=candidate.name, code="internal-error") from error

@@ -1,0 +1,222 @@
+"""Successive halving on tiny models: decisions kept, re-entrant, the same bytes on every engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiny_models import save_tiny_llama
+from tests.tiny_runs import config
+
+from emoloom import pipeline, store
+from emoloom.config import Config
+from emoloom.records import Leaderboard
+from emoloom.scoring.halving import ControlOrder, RungTable, check_controls
+from emoloom.screening import climb as climbing
+from emoloom.store import RunFolder
+
+RUNGS = {
+    "screening.rungs": "2", "screening.budget": "20s", "screening.promotion_rows": "12", "screening.keep": "0.4",
+    "scoring.untrained_floor": "false", "training.learning_rate": "0.003",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_llama(tmp_path_factory.mktemp("tiny"), layers=2)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calibrated speeds differ from run to run; a plan of equal speeds makes runs comparable."""
+    monkeypatch.setattr("emoloom.screening.cells.measure_speed", lambda *_, **__: (600.0, 0.05))
+
+
+def settings(tiny: Path, directory: Path, **more: str) -> Config:
+    return config(tiny, directory, **{**RUNGS, **more})
+
+
+def table_of(root: Path) -> RungTable:
+    return store.read_record(RunFolder(root).rungs, RungTable)
+
+
+@pytest.fixture(scope="module")
+def climbed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emoloom.screening.cells.measure_speed", lambda *_, **__: (600.0, 0.05))
+        return pipeline.screen(settings(tiny, tmp_path_factory.mktemp("runs")))
+
+
+def test_every_variant_is_decided_and_the_finalists_are_ranked(climbed: Path, tiny: Path) -> None:
+    table = table_of(climbed)
+    name = f"dir:{tiny}"
+    names = {name, f"{name}@0.5", f"random:{name}", f"random:{name}@0.5"}
+    assert {decision.variant for decision in table.decisions[0]} == names
+    assert len(table.rungs) == 2
+    assert table.rungs[1]["tokens"] == pytest.approx(3 * table.rungs[0]["tokens"], abs=3)
+    board = Leaderboard.model_validate_json((climbed / "scores" / "leaderboard.json").read_bytes())
+    ranked = {system.name for system in board.systems if system.rank is not None}
+    stopped = {system.name for system in board.systems if system.failure.startswith(climbing.STOPPED)}
+    assert ranked == set(table.chosen)
+    assert ranked | stopped == {name, f"random:{name}"}
+    assert {order.control for order in table.controls} == {f"random:{name}"}
+    (check,) = [check for check in board.checks if check.code == "control-out-of-order"]
+    assert check == check_controls(table)
+
+
+def test_the_promotion_slice_is_neither_trained_on_nor_reported(climbed: Path) -> None:
+    run = RunFolder(climbed)
+    texts = [{json.loads(line)["text"] for line in path.read_text().splitlines()[1:]}
+             for path in (run.training_rows, run.promotion_rows, run.evaluation_rows("builtin"))]  # fmt: skip
+    assert len(texts[1]) == 12
+    assert not texts[1] & texts[0]
+    assert not texts[1] & texts[2]
+
+
+def test_a_finalist_is_what_training_at_once_would_have_been(climbed: Path, tiny: Path, tmp_path: Path) -> None:
+    """Rung by rung or in one go: the same weights."""
+    table = table_of(climbed)
+    candidate, variant = next(iter(table.chosen.items()))
+    factor = float(variant.rpartition("@")[2]) if "@" in variant else 1.0
+    tokens = int(table.rungs[-1]["tokens"])
+    at_once = settings(tiny, tmp_path, **{
+        "screening.rungs": "1", "training.budget": f"{tokens} tokens", "candidates.names": json.dumps([candidate]),
+        "training.learning_rate": str(0.003 * factor),
+    })  # fmt: skip
+    # the same rows: those of the promotion slice are not trained on
+    kept = RunFolder(climbed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emoloom.pipeline.promotion_rows_of", lambda _: 12)
+        root = pipeline.train(at_once)
+    assert RunFolder(root).training_data_id() == kept.training_data_id()
+    weights = [run.training(candidate) / "average.safetensors" for run in (RunFolder(root), kept)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_running_again_computes_nothing(climbed: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (climbed / "scores" / "leaderboard.json").read_bytes(), (climbed / "rungs.json").read_bytes()
+
+    def must_not_run(*_: Any, **__: Any) -> None:
+        raise AssertionError("a cell was computed again")
+
+    monkeypatch.setattr("emoloom.training.loop.train", must_not_run)
+    monkeypatch.setattr("emoloom.decoding.predict.predict", must_not_run)
+    pipeline.screen(settings(tiny, climbed.parent))
+    assert ((climbed / "scores" / "leaderboard.json").read_bytes(), (climbed / "rungs.json").read_bytes()) == before
+
+
+def test_a_candidate_that_is_added_computes_its_own_cells_only(climbed: Path, tiny: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(climbed, tmp_path / "t")
+    name, trained = f"dir:{tiny}", []
+    with pytest.MonkeyPatch.context() as patch:
+        from emoloom.screening import cells
+
+        honest = cells.train_cell
+
+        def watched(folder: Path, *rest: Any, **named: Any) -> Any:
+            trained.append(folder.parent.name)
+            return honest(folder, *rest, **named)
+
+        patch.setattr("emoloom.screening.cells.train_cell", watched)
+        more = json.dumps([name, f"random:{name}", f"shallow:{name}"])
+        root = pipeline.screen(settings(tiny, tmp_path, **{"candidates.names": more}))
+    run = RunFolder(root)
+    own = {run.slug(f"shallow:{name}"), run.slug(f"shallow:{name}@0.5")}
+    assert own <= set(trained)
+    assert {f"shallow:{name}", f"shallow:{name}@0.5"} <= {d.variant for d in table_of(root).decisions[0]}
+    first_rung = [folder for folder in trained if folder not in own]
+    assert len(first_rung) <= 1  # at most one that the new order promotes and the old one stopped
+    assert table_of(root).rungs == table_of(climbed).rungs
+
+
+def same_bytes(one: Path, other: Path) -> None:
+    for file in ("scores/leaderboard.json", "rungs.json"):
+        assert (one / file).read_bytes() == (other / file).read_bytes(), file
+
+
+def test_a_pool_with_a_killed_worker_gives_the_same_bytes(
+    climbed: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    stop = threading.Event()
+
+    def kill_one() -> None:
+        """The first worker that has begun to train dies."""
+        while not stop.wait(0.02):
+            if killed or not list(tmp_path.glob("t/candidates/*/train/log.jsonl")):
+                continue
+            for child in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    os.kill(int(child), signal.SIGKILL)
+                    killed.append(int(child))
+                    break
+
+    watcher = threading.Thread(target=kill_one)
+    watcher.start()
+    try:
+        root = pipeline.screen(settings(tiny, tmp_path, **{"screening.workers": "2"}))
+    finally:
+        stop.set()
+        watcher.join()
+    assert killed
+    same_bytes(climbed, root)
+
+
+@pytest.mark.slow
+def test_ray_with_two_nodes_and_a_killed_worker_gives_the_same_bytes(climbed: Path, tiny: Path, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    killed: list[int] = []
+    try:
+        ray.init(address=cluster.address, log_to_driver=False, include_dashboard=False)
+        assert len(ray.nodes()) == 2
+        stop = threading.Event()
+
+        def kill_one() -> None:
+            while not killed and not stop.wait(0.05):
+                if not list(tmp_path.glob("t/candidates/*/train/log.jsonl")):
+                    continue
+                for process in Path("/proc").glob("[0-9]*"):
+                    try:
+                        if b"ray::run_job" in (process / "cmdline").read_bytes():
+                            os.kill(int(process.name), signal.SIGKILL)
+                            killed.append(int(process.name))
+                            return
+                    except OSError:
+                        continue
+
+        watcher = threading.Thread(target=kill_one)
+        watcher.start()
+        try:
+            root = pipeline.screen(settings(tiny, tmp_path, **{"screening.engine": "ray"}))
+        finally:
+            stop.set()
+            watcher.join()
+        assert killed
+        same_bytes(climbed, root)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+        time.sleep(0.5)
+
+
+def test_controls_out_of_order_make_a_screen_invalid() -> None:
+    good = ControlOrder(control="random:m", base="m", rung=2, difference=0.1, p_value=0.001)
+    bad = ControlOrder(control="shallow:m", base="m", rung=1, difference=0.01, p_value=0.4)
+    empty = RungTable(rungs=(), decisions=(), chosen={}, controls=())
+    assert check_controls(empty).status == "not-applicable"
+    assert check_controls(empty.model_copy(update={"controls": (good,)})).status == "passed"
+    check = check_controls(empty.model_copy(update={"controls": (good, bad)}))
+    assert check.status == "failed"
+    assert check.message.startswith("shallow:m is -0.010 from m at rung 1")
