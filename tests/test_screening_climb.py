@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.tiny_models import save_tiny_llama
-from tests.tiny_runs import config
+from tests.tiny_runs import config, overrides
 
 from emoloom import pipeline, store
 from emoloom.config import Config
@@ -220,3 +220,23 @@ def test_controls_out_of_order_make_a_screen_invalid() -> None:
     check = check_controls(empty.model_copy(update={"controls": (good, bad)}))
     assert check.status == "failed"
     assert check.message.startswith("shallow:m is -0.010 from m at rung 1")
+
+
+def test_the_plan_is_shown_stored_and_kept(tiny: Path, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from emoloom.cli import app
+
+    more = {**RUNGS, "candidates.names": json.dumps([f"dir:{tiny}"])}
+    options = [part for override in overrides(tiny, tmp_path, **more) for part in ("--set", override)]
+    shown = CliRunner().invoke(app, ["screen", "--plan", *options])
+    assert shown.exit_code == 0, shown.output
+    assert "Rungs" in shown.output
+    run = RunFolder(tmp_path / "t")
+    planned = json.loads(run.plan.read_text())["rungs"]
+    assert [rung["number"] for rung in planned] == [1, 2]
+    assert not list(run.root.rglob("average.safetensors"))
+    done = CliRunner().invoke(app, ["screen", *options])
+    assert done.exit_code == 0, done.output
+    assert "finalist" in done.output
+    assert [dict(rung) for rung in table_of(run.root).rungs] == planned

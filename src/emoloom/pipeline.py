@@ -17,7 +17,6 @@ from emoloom.models.codec import load_codec
 from emoloom.progress import bar, say
 from emoloom.records import Leaderboard
 from emoloom.screening import cells
-from emoloom.screening.climb import climb, fixed_rungs
 from emoloom.screening.data import Data, facts_of, promotion_rows_of, read_data
 from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate
 from emoloom.screening.plan import parse_budget, read_plan, write_plan
@@ -66,6 +65,8 @@ def plan(config: Config) -> Path:
         data = _begin(run, config)
         each_candidate(run, candidates, PLANNING, partial(_plan_one, run, config, data, processes))
         if config.screening.rungs > 1:
+            from emoloom.screening.climb import fixed_rungs
+
             fixed_rungs(run, config, candidates)
     return run.root
 
@@ -159,12 +160,16 @@ def print_run(root: Path) -> None:
     """A run's leaderboard as tables on standard output, and where the report is."""
     from rich.console import Console
 
+    from emoloom.reporting.plan import print_rungs
     from emoloom.reporting.terminal import print_leaderboard
+    from emoloom.scoring.halving import RungTable
 
     run, config, data = _reopen(root)
     with run.locked():
         board = store.read_record(run.leaderboard, Leaderboard)
         view = _view(run, config, data, _systems(run, config, data), board)
+    if run.rungs.exists():
+        print_rungs(store.read_record(run.rungs, RungTable))
     print_leaderboard(view, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
     if run.report.exists():
         print(f"report: {run.report}")
@@ -209,6 +214,8 @@ def _begin_and_train(run: RunFolder, config: Config, candidates: list[Candidate]
                 "rungs are climbed by one process", where="screening.rungs", next_step="set workers or ray"
             )
         else:
+            from emoloom.screening.climb import climb
+
             climb(run, config, data, candidates)
     return data
 

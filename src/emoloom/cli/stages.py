@@ -29,13 +29,16 @@ def init(
 
 @app.command()
 def screen(
-    config: ConfigArgument = None, data_dir: DataOption = "", overrides: SetOption = None, as_json: JsonOption = False
-) -> None:
+    config: ConfigArgument = None, data_dir: DataOption = "", overrides: SetOption = None, as_json: JsonOption = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Calibrate, keep and show the plan and its cost; stop.")] = False,
+) -> None:  # fmt: skip
     """Train, decode, score and report every candidate of a config. Run again, it continues."""
     from emoloom import pipeline
 
     if _follows():
         pipeline.follow()
+    elif plan:
+        _show_plan(pipeline.plan(pipeline.configure(config, data_dir, tuple(overrides or ()))), as_json)
     else:
         _show_run(pipeline.screen(pipeline.configure(config, data_dir, tuple(overrides or ()))), as_json)
 
@@ -96,6 +99,21 @@ def export(
 
     pipeline.export(run, candidate, folder, cache_dir)
     print(f"dir:{folder}")
+
+
+def _show_plan(folder: Path, as_json: bool) -> None:
+    """What each candidate and each rung will take."""
+    from emoloom import store
+    from emoloom.reporting.plan import print_plan
+    from emoloom.screening.plan import read_plan
+
+    run = store.RunFolder(folder)
+    plan, costs = read_plan(run.plan), store.read_json(run.costs)
+    if as_json:
+        print(json.dumps({"plan": plan.model_dump(mode="json"), "costs": costs}, indent=1, sort_keys=True))
+    else:
+        print_plan({name: part.model_dump() for name, part in plan.candidates.items()},
+                   [rung.model_dump() for rung in plan.rungs], costs)  # fmt: skip
 
 
 def _follows() -> bool:

@@ -81,16 +81,11 @@ def prepare(
     """
     folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
     seed = seed if settings.sample_seed < 0 else settings.sample_seed
-    shares = _shares(settings)
-    selections = [parse_selection(entry) for entry in settings.evaluate]
+    shares, selections = _shares(settings), [parse_selection(entry) for entry in settings.evaluate]
     if not selections or len({name for name, _ in selections}) != len(selections):
         raise InputError("data.evaluate must name one or more different corpora", where="data.evaluate")
-    corpora: dict[str, CorpusData] = {}
     names = list(dict.fromkeys([*shares, *(base_name(name) for name, _ in selections)]))
-    n_steps = len(names) + 2
-    for step, name in enumerate(names):
-        tick(step, n_steps, f"reading {name}")
-        corpora[name] = read_corpus(name, folder, max_malformed=settings.max_malformed)
+    corpora, n_steps = _read(names, folder, settings, tick), len(names) + 2
     tick(len(names), n_steps, "weak VAD and targets")
     lexicon = load_lexicon(settings.lexicon)
     own = {name: self_labelled(corpora[name].train) for name in corpora}
@@ -101,7 +96,7 @@ def prepare(
     guess = fit_label_guess(trained_on) if settings.gold_vad else None
     sources = {name: _as_asked(name, own[name], settings, seed) for name in shares}
     promotion = _promotion(evaluation, own, promotion_rows, weak, seed)
-    held_out = {**evaluation, PROMOTION: promotion} if promotion else evaluation
+    held_out = evaluation | ({PROMOTION: promotion} if promotion else {})
     training, left_out, removed = _training_rows(sources, held_out, weak, lexicon, guess)
     pairs = _training_pairs(training, held_out, weak, lexicon) if settings.flip_share else []
     classifier = _appraisal_classifier(settings, folder, cache)
@@ -129,6 +124,14 @@ def prepare(
         manifests=[corpora[name].manifest.model_dump(mode="json") for name in corpora],
         facts=facts,
     )
+
+
+def _read(names: Sequence[str], folder: Path | None, settings: DataSettings, tick: Tick) -> dict[str, CorpusData]:
+    corpora = {}
+    for step, name in enumerate(names):
+        tick(step, len(names) + 2, f"reading {name}")
+        corpora[name] = read_corpus(name, folder, max_malformed=settings.max_malformed)
+    return corpora
 
 
 def _promotion(
