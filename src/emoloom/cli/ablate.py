@@ -31,7 +31,7 @@ def ablate(
 
     settings = pipeline.configure(config, data_dir, tuple(overrides or ()))
     cells = grid(settings, [group.strip() for group in groups.split(",") if group.strip()])
-    numbers = _seeds(seeds)
+    numbers = seeds_of(seeds)
     if plan:
         print_plan(cells, numbers, settings)
         return
@@ -43,7 +43,8 @@ def ablate(
         print_ablation(cells, found)
 
 
-def _seeds(text: str) -> list[int]:
+def seeds_of(text: str) -> list[int]:
+    """`0,1,2` as numbers, each once."""
     numbers = [part.strip() for part in text.split(",") if part.strip()]
     if not numbers or not all(number.isdecimal() for number in numbers) or len(set(numbers)) != len(numbers):
         raise InputError(f"'{text}' is no list of seeds", where="--seeds", next_step="e.g. --seeds 0,1,2")

@@ -1,0 +1,164 @@
+"""Would a cheaper screen have chosen the same candidate? Every variant at shares of the budget, against the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from emoloom import store
+from emoloom.config import Config, config_from_json
+from emoloom.corpora.preparation import PROMOTION
+from emoloom.errors import InputError
+from emoloom.models.candidates import Candidate, prepare
+from emoloom.progress import Say
+from emoloom.records import Prediction
+from emoloom.scoring.fidelity import Fidelity, fidelity
+from emoloom.scoring.metrics import Floats, label_scores, supported_labels
+from emoloom.scoring.scorecard import ranking_columns
+from emoloom.scoring.statistics import Draws
+from emoloom.screening.climb import Variant
+from emoloom.screening.data import Data, read_data
+from emoloom.screening.engines import run_jobs
+from emoloom.screening.jobs import Job
+from emoloom.screening.plan import parse_budget, read_plan
+from emoloom.store import RunFolder
+
+FEWEST = 6
+"""Variants of which an order says something."""
+
+
+def check_shares(shares: Sequence[float], config: Config, n_candidates: int) -> list[float]:
+    """The shares, smallest first, the whole budget among them.
+
+    Raises:
+        InputError: a share is not in (0, 1], the budget is a time, or there are too few variants.
+    """
+    if any(not 0 < share <= 1 for share in shares):
+        raise InputError(
+            "a share of the budget lies between 0 and 1", where="--shares", next_step="e.g. 0.02,0.05,0.2,1"
+        )
+    if parse_budget(config.training.budget).tokens is None:
+        raise InputError(
+            "shares of a time would be calibrated anew in every run", where="training.budget",
+            next_step="give tokens, the same for every variant",
+        )  # fmt: skip
+    n_variants = n_candidates * len(config.screening.rate_factors)
+    if n_variants < FEWEST:
+        raise InputError(
+            f"{n_variants} variants have hardly an order", where="candidates.names",
+            next_step=f"name candidates, controls and rate factors that make at least {FEWEST}",
+        )  # fmt: skip
+    return sorted({*shares, 1.0})
+
+
+def study(
+    config: Config, shares: Sequence[float], seeds: Sequence[int], plan: Callable[[Config], Path], say: Say
+) -> dict[str, Any]:
+    """Every candidate and rate at shares of the budget, once a seed; continues where it stopped.
+
+    Args:
+        config: its `training.budget` is the whole budget.
+        shares: compared with the whole.
+        seeds: of training; all are measured on the same rows.
+        plan: makes a run with its data and plan, and returns its folder.
+        say: receives one line a share.
+
+    Returns:
+        What `summarise` says.
+    """
+    wanted = check_shares(shares, config, len(config.candidates.names))
+    folder = Path(config.run.directory).expanduser() / f"{config.run.name}-fidelity"
+    cache = Path(config.candidates.cache_dir)
+    measured = []
+    for seed in seeds:
+        own = config_of(config, seed, folder)
+        run = RunFolder(plan(own))
+        candidates = [prepare(n, cache, offline=own.candidates.offline, say=say) for n in own.candidates.names]
+        with run.changing():
+            measured.append(measure(run, own, read_data(run, own), candidates, wanted, say))
+    return summarise(measured, config, folder)
+
+
+def config_of(config: Config, seed: int, folder: Path) -> Config:
+    """The config of one seed: an ordinary run whose rungs are the shares, nobody stopped at any."""
+    tree = config.model_dump(mode="json")
+    tree["run"] |= {"name": f"seed{seed}", "directory": str(folder), "seed": seed}
+    tree["data"]["sample_seed"] = config.run.seed
+    tree["screening"]["rungs"] = 2  # so that a slice is carved out
+    return config_from_json(tree, f"seed {seed}")
+
+
+def measure(
+    run: RunFolder, config: Config, data: Data, candidates: Sequence[Candidate], shares: Sequence[float], say: Say
+) -> tuple[dict[float, dict[str, Floats]], dict[float, float]]:
+    """Train every variant through all shares, decoding the slice at each.
+
+    Returns:
+        Share -> variant -> per-unit columns; share -> seconds of all variants up to there, training and decoding.
+
+    Raises:
+        InputError: a variant failed: an order without it would be another one.
+    """
+    plan, whole = read_plan(run.plan), parse_budget(config.training.budget).tokens or 0
+    variants = [Variant(candidate, factor) for candidate in candidates for factor in config.screening.rate_factors]
+    columns: dict[float, dict[str, Floats]] = {}
+    costs: dict[float, float] = {}
+    for number, share in enumerate(shares, start=1):
+        tokens = max(1, round(share * whole))
+        say(f"{run.root.name}: {len(variants)} variants to {tokens:,} tokens ({100 * share:g} %)")
+        jobs = []
+        for variant in variants:
+            planned = plan.candidates[variant.candidate.name]
+            asked = planned.model_copy(update={"tokens": tokens, "rate_factor": variant.factor})
+            jobs.append(Job(run=str(run.root.resolve()), variant=variant.name, candidate=variant.candidate,
+                            planned=asked, rung=number))  # fmt: skip
+        for outcome in run_jobs(jobs, config.screening, max(job.planned.threads for job in jobs)):
+            if outcome.code:
+                raise InputError(f"{outcome.line} [{outcome.code}]", where=str(run.root), next_step="leave it out")
+        columns[share] = {variant.name: _columns(run, data, variant.name, number) for variant in variants}
+        records = [store.read_json(run.rung(variant.name, number)) for variant in variants]
+        costs[share] = sum(float(record["seconds"]) for record in records)
+    return columns, costs
+
+
+def _columns(run: RunFolder, data: Data, variant: str, number: int) -> Floats:
+    path = run.predictions(variant, f"rung-{number}") / f"{PROMOTION}.jsonl"
+    by_id = {prediction.row_id: prediction for prediction in store.read_records(path, Prediction)}
+    return ranking_columns(data.promotion, [by_id[row.id] for row in data.promotion])
+
+
+def summarise(
+    by_seed: Sequence[tuple[dict[float, dict[str, Floats]], dict[float, float]]], config: Config, folder: Path
+) -> dict[str, Any]:
+    """Agreement of every share with the whole over all seeds; also written to `fidelity.json`.
+
+    Costs are tokens: the share itself. Measured seconds, which differ from machine to machine, stand beside.
+    """
+    shares = list(by_seed[0][0])
+    joined = {
+        share: {name: [columns[share][name] for columns, _ in by_seed] for name in by_seed[0][0][share]}
+        for share in shares
+    }
+    kept = supported_labels(next(iter(joined[1.0].values()))[0])
+
+    def macro_f1(sums: Floats) -> Floats:
+        return label_scores(sums, kept).macro_f1
+
+    draws = Draws(config.scoring.bootstrap, config.run.seed, PROMOTION)
+    found: list[Fidelity] = fidelity(joined, macro_f1, draws, {share: share for share in shares})
+    result = {
+        "metric": "macro_f1@all on the promotion slice",
+        "n_rows": len(next(iter(joined[1.0].values()))[0]),
+        "n_seeds": len(by_seed),
+        "budget": config.training.budget,
+        "agreement": [each.model_dump(mode="json") for each in found],
+        "scores": {
+            f"{share:g}": {name: round(sum(float(macro_f1(c.sum(axis=0))) for c in seeds) / len(seeds), 4)
+                           for name, seeds in joined[share].items()}
+            for share in shares
+        },
+        "seconds": {f"{share:g}": round(sum(costs[share] for _, costs in by_seed), 1) for share in shares},
+    }  # fmt: skip
+    store.write_json(folder / "fidelity.json", result)
+    return result
