@@ -59,7 +59,7 @@ class Objective:
         self.weights = {term: weight for term, weight in weights.items() if weight > 0.0}
         """By term, those that are on."""
         self._settings = settings
-        self._reader = Reader(codec, sources, lexicon)
+        self._reader = Reader(codec, sources, lexicon if "vad" in self.weights else None)
         self._added = self._adjustment() if settings.label_adjustment else None
         self.scale, self.offset, self.residual = self._calibrate(codec, sources) if "vad" in self.weights else _PLAIN
         """target VAD ~ scale * implied VAD of the gold words + offset, and the RMSE left by it, by axis."""

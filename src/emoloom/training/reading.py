@@ -50,18 +50,18 @@ class AfterLabel(NamedTuple):
 class Reader:
     """Reads label distributions, numbers and implied VAD; knows the few tokens that all of these are made of."""
 
-    def __init__(self, codec: Codec, sources: Sequence[Source], lexicon: Lexicon) -> None:
+    def __init__(self, codec: Codec, sources: Sequence[Source], lexicon: Lexicon | None) -> None:
         """Build the tables of one candidate.
 
         Args:
             codec: of the candidate.
             sources: training rows: their labels and cue words weight the words below a shared token.
-            lexicon: gives the VAD of words.
+            lexicon: gives the VAD of words; None where no cue word is to be read.
         """
         self._codec = codec
         self._rationales: dict[str, list[Written]] = {}
         self._digits = [codec.encode_piece(Piece("number", character))[0] for character in "0123456789"]
-        spelt = _label_words(codec, sources), _cue_words(codec, sources, lexicon)
+        spelt = _label_words(codec, sources), _cue_words(codec, sources, lexicon) if lexicon is not None else {}
         tokens = {token for words in spelt for word in words.values() for token in word.ids}
         self.after_label = _after_label(codec, sources)
         tokens |= {self.after_label.more, self.after_label.stop}
