@@ -81,8 +81,10 @@ def plan_candidate(
         threads=threads,
     )
     times = 2 if config.scoring.untrained_floor and not candidate.control else 1
-    costs = {"training_seconds": round(planned.tokens / speed, 1), "memory_bytes": memory, "decoding_row": decoding,
-             "decoding_seconds": round(decoding * len(evaluation) * times, 1)}  # fmt: skip
+    costs = {
+        "training_seconds": round(planned.tokens / speed, 1), "memory_bytes": memory,
+        "decoding_seconds_a_row": decoding, "decoding_seconds": round(decoding * len(evaluation) * times, 1),
+    }  # fmt: skip
     say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} a second: {costs['training_seconds']:,.0f} s "
         f"in {memory / 1e9:.1f} GB of memory; decoding, at most {costs['decoding_seconds']:,.0f} s")  # fmt: skip
     return planned, costs

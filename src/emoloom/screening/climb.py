@@ -132,7 +132,7 @@ def _speeds(run: RunFolder, config: Config, variants: Sequence[Variant]) -> dict
     return {
         variant.name: Speed(
             tokens_per_second=planned[variant.candidate.name].tokens_per_second,
-            decoding_seconds=costs[variant.candidate.name]["estimate"]["decoding_row"] * rows,
+            decoding_seconds=costs[variant.candidate.name]["estimate"]["decoding_seconds_a_row"] * rows,
         )
         for variant in variants
     }
