@@ -7,6 +7,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,31 +144,42 @@ def same_bytes(one: Path, other: Path) -> None:
         assert (one / file).read_bytes() == (other / file).read_bytes(), file
 
 
-def test_a_pool_with_a_killed_worker_gives_the_same_bytes(
-    climbed: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def a_worker_killed(folder: Path, command: bytes, among: Callable[[], Iterable[Path]]) -> Iterator[None]:
+    """Inside, one process with `command` in its command line is killed, once training has begun in `folder`."""
     killed: list[int] = []
     stop = threading.Event()
 
     def kill_one() -> None:
-        """The first worker that has begun to train dies."""
-        while not stop.wait(0.02):
-            if killed or not list(tmp_path.glob("t/candidates/*/train/log.jsonl")):
+        while not killed and not stop.wait(0.02):
+            if not list(folder.glob("t/candidates/*/train/log.jsonl")):
                 continue
-            for child in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
-                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    os.kill(int(child), signal.SIGKILL)
-                    killed.append(int(child))
-                    break
+            for process in among():
+                with suppress(OSError):  # it ended meanwhile
+                    if command in (process / "cmdline").read_bytes():
+                        os.kill(int(process.name), signal.SIGKILL)
+                        killed.append(int(process.name))
+                        return
 
     watcher = threading.Thread(target=kill_one)
     watcher.start()
     try:
-        root = pipeline.screen(settings(tiny, tmp_path, **{"screening.workers": "2"}))
+        yield
     finally:
         stop.set()
         watcher.join()
     assert killed
+
+
+def children() -> list[Path]:
+    """The processes that this one has started."""
+    started = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [Path("/proc", process) for process in started]
+
+
+def test_a_pool_with_a_killed_worker_gives_the_same_bytes(climbed: Path, tiny: Path, tmp_path: Path) -> None:
+    with a_worker_killed(tmp_path, b"spawn_main", children):
+        root = pipeline.screen(settings(tiny, tmp_path, **{"screening.workers": "2"}))
     same_bytes(climbed, root)
 
 
@@ -177,33 +190,11 @@ def test_ray_with_two_nodes_and_a_killed_worker_gives_the_same_bytes(climbed: Pa
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
-    killed: list[int] = []
     try:
         ray.init(address=cluster.address, log_to_driver=False, include_dashboard=False)
         assert len(ray.nodes()) == 2
-        stop = threading.Event()
-
-        def kill_one() -> None:
-            while not killed and not stop.wait(0.05):
-                if not list(tmp_path.glob("t/candidates/*/train/log.jsonl")):
-                    continue
-                for process in Path("/proc").glob("[0-9]*"):
-                    try:
-                        if b"ray::run_job" in (process / "cmdline").read_bytes():
-                            os.kill(int(process.name), signal.SIGKILL)
-                            killed.append(int(process.name))
-                            return
-                    except OSError:
-                        continue
-
-        watcher = threading.Thread(target=kill_one)
-        watcher.start()
-        try:
+        with a_worker_killed(tmp_path, b"ray::run_job", lambda: Path("/proc").glob("[0-9]*")):
             root = pipeline.screen(settings(tiny, tmp_path, **{"screening.engine": "ray"}))
-        finally:
-            stop.set()
-            watcher.join()
-        assert killed
         same_bytes(climbed, root)
     finally:
         ray.shutdown()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -264,6 +265,21 @@ def config_from_json(tree: dict[str, Any], where: str) -> Config:
         raise InputError(message, where=where, next_step="see `emoloom init` for every key and its range") from error
     except _NoSettingError as error:
         raise InputError(f"{error} is no value that a setting can have", where=where) from error
+
+
+def with_changes(config: Config, changes: Mapping[str, Any], where: str) -> Config:
+    """A config with other values for some settings, checked like any config.
+
+    Args:
+        config: to start from; it stays as it is.
+        changes: `section.key` to a plain JSON value.
+        where: names the config in an error.
+    """
+    tree = config.model_dump(mode="json")
+    for key, value in changes.items():
+        section, _, name = key.partition(".")
+        tree[section][name] = value
+    return config_from_json(tree, where)
 
 
 class _NoSettingError(Exception):

@@ -12,7 +12,7 @@ from pathlib import Path
 from emoloom.contract.prompt import MAX_LABELS
 from emoloom.contract.taxonomy import GOEMOTIONS_28
 from emoloom.corpora.files import required_file
-from emoloom.corpora.lines import RowError, decimal_number, read_lines, shown, usable_text
+from emoloom.corpora.lines import RowError, decimal_number, read_lines, shown, tab_cells, usable_text
 from emoloom.corpora.manifest import Reading, Source
 from emoloom.corpora.mirrored import by_valence
 from emoloom.errors import InputError
@@ -98,9 +98,7 @@ def _read_split(name: str, path: Path, split: str, reading: Reading) -> None:
         try:
             if line.fault:
                 raise RowError(line.fault)
-            cells = line.text.split("\t")
-            if len(cells) != len(columns):
-                raise RowError(f"{len(cells)} tab-separated columns instead of {len(columns)}")
+            cells = tab_cells(line.text, len(columns))
             examples += _pair(cells, n_units + 1) if split == "pairs" else [_row(cells, split)]
             n_units += 1
         except RowError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from emoloom.contract.taxonomy import GOEMOTIONS_28
 from emoloom.corpora.files import optional_file, required_file
-from emoloom.corpora.lines import RowError, read_lines, shown, usable_text
+from emoloom.corpora.lines import RowError, read_lines, shown, tab_cells, usable_text
 from emoloom.corpora.manifest import Reading, Source
 from emoloom.errors import InputError
 from emoloom.records import Example, MalformedRow
@@ -72,9 +72,7 @@ def _read_split(name: str, path: Path, split: str, malformed: list[MalformedRow]
 
 
 def _example(row: str, split: str) -> Example:
-    columns = row.split("\t")
-    if len(columns) != 3:
-        raise RowError(f"{len(columns)} tab-separated columns instead of 3")
+    columns = tab_cells(row, 3)
     text, clipped = usable_text(columns[0])
     comment = columns[2].strip()
     if not comment:

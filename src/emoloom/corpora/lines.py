@@ -75,6 +75,18 @@ def _decode(number: int, raw: bytes) -> Line:
     return Line(number, text.removesuffix("\n").removesuffix("\r"), "")
 
 
+def tab_cells(text: str, n_columns: int) -> list[str]:
+    """The cells of a line that tabs alone part; quotes mean nothing.
+
+    Raises:
+        RowError: there are more or fewer.
+    """
+    cells = text.split("\t")
+    if len(cells) != n_columns:
+        raise RowError(f"{len(cells)} tab-separated columns instead of {n_columns}")
+    return cells
+
+
 def usable_text(text: str) -> tuple[str, bool]:
     """The text as the contract carries it and whether it was cut.
 

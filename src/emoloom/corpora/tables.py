@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from emoloom.corpora.files import required_file
-from emoloom.corpora.lines import RowError, read_lines
+from emoloom.corpora.lines import RowError, read_lines, tab_cells
 from emoloom.corpora.manifest import Reading, Source
 from emoloom.errors import InputError
 from emoloom.records import Example, MalformedRow
@@ -42,9 +42,7 @@ def read_table(
         try:
             if line.fault:
                 raise RowError(line.fault)
-            cells = line.text.split("\t")
-            if len(cells) != len(header):
-                raise RowError(f"{len(cells)} tab-separated columns instead of {len(header)}")
+            cells = tab_cells(line.text, len(header))
             example = example_of(cells)
             splits.setdefault(example.split, []).append(example)
         except RowError as error:

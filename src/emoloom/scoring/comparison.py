@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 from emoloom.records import Check, Example, Leaderboard, Prediction, Record, SystemKind
 from emoloom.scoring.alignment import align
-from emoloom.scoring.metrics import Floats, label_scores, supported_labels
-from emoloom.scoring.scorecard import RANKED_BY, ranking_columns
+from emoloom.scoring.metrics import Floats
+from emoloom.scoring.scorecard import RANKED_BY, ranked_metric, ranking_columns
 from emoloom.scoring.statistics import Comparison, Draws, compare, holm
 
 
@@ -131,9 +131,5 @@ def _tested(
 
 def _paired(before: Floats, after: Floats, draws: Draws) -> Comparison:
     """The movement of macro-F1 between two sets of answers to the same rows; per-unit columns, [units, columns]."""
-    kept = supported_labels(before)
-
-    def macro_f1(sums: Floats) -> Floats:
-        return label_scores(sums, kept).macro_f1
-
-    return compare({"after": after, "before": before}, [("after", "before")], macro_f1, draws)["after", "before"]
+    pair = ("after", "before")
+    return compare({"after": after, "before": before}, [pair], ranked_metric(before), draws)[pair]

@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from emoloom.records import Example, MetricValue, Prediction, SystemKind
-from emoloom.scoring.metrics import Floats, label_scores, supported_labels
 from emoloom.scoring.power import detectable_difference, needed_units
-from emoloom.scoring.scorecard import RANKED_BY, VAD_KINDS, ranking_columns
+from emoloom.scoring.scorecard import RANKED_BY, VAD_KINDS, ranked_metric, ranking_columns
 from emoloom.scoring.statistics import (
     LEVEL,
     Comparison,
@@ -117,12 +116,7 @@ def rank_systems(
     """
     corpus = rows[0].corpus
     columns = {name: ranking_columns(rows, predictions[name]) for name in (*systems.ranked, *systems.references)}
-    # Support is a matter of the gold labels: the same for every system, in every permutation.
-    kept = supported_labels(next(iter(columns.values()), np.zeros((0, 3))))
-
-    def macro_f1(sums: Floats) -> Floats:
-        return label_scores(sums, kept).macro_f1
-
+    macro_f1 = ranked_metric(next(iter(columns.values()), np.zeros((0, 3))))
     point = {name: float(macro_f1(sums.sum(axis=0))) for name, sums in columns.items()}
     by_f1 = sorted(systems.ranked, key=lambda name: (-point[name], name))
     pairs = [(better, worse) for index, better in enumerate(by_f1) for worse in by_f1[index + 1 :]]

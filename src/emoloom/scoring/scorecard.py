@@ -29,7 +29,7 @@ from emoloom.scoring.metrics import (
     vad_scores,
     vad_sums,
 )
-from emoloom.scoring.statistics import Draws, interval, resample, sums_by_unit, units_of
+from emoloom.scoring.statistics import Draws, Statistic, interval, resample, sums_by_unit, units_of
 
 RANKED_BY = "macro_f1@all"
 COARSE = "ekman-7"
@@ -115,6 +115,17 @@ def ranking_columns(rows: Sequence[Example], predictions: Sequence[Prediction]) 
     taxonomy = taxonomy_of(rows)
     assert taxonomy is not None, "the ranked corpus has labels"
     return sums_by_unit(_label_columns(rows, predictions, taxonomy, "strict"), units_of(rows))
+
+
+def ranked_metric(columns: Floats) -> Statistic:
+    """`macro_f1@all` as a function of summed `ranking_columns`, [..., 3 * labels] -> [...].
+
+    Args:
+        columns: of any system on the rows: support is a matter of the gold labels, the same for every one of them and
+            in every permutation.
+    """
+    kept = supported_labels(columns)
+    return lambda sums: label_scores(sums, kept).macro_f1
 
 
 def answered_labels(predictions: Sequence[Prediction], taxonomy: str, grade: str) -> list[tuple[str, ...]]:

@@ -15,13 +15,13 @@ from emoloom.models.candidates import Candidate
 from emoloom.progress import say
 from emoloom.records import Prediction
 from emoloom.scoring.halving import ControlOrder, Decision, RungTable, n_to_keep, promote, promoted
-from emoloom.scoring.metrics import Floats, label_scores, supported_labels
-from emoloom.scoring.scorecard import ranking_columns
+from emoloom.scoring.metrics import Floats
+from emoloom.scoring.scorecard import ranked_metric, ranking_columns
 from emoloom.scoring.statistics import Draws, Statistic, compare
 from emoloom.screening.data import Data
 from emoloom.screening.engines import run_jobs
 from emoloom.screening.failures import TRAINING
-from emoloom.screening.jobs import Job
+from emoloom.screening.jobs import Job, Outcome
 from emoloom.screening.plan import parse_budget, read_plan, write_plan
 from emoloom.screening.rungs import Rung, Speed, affordable, plan_rungs
 from emoloom.store import RunFolder
@@ -80,7 +80,7 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
         columns = _answers(run, config, data, [variants[name] for name in entering], rung)
         if not columns:
             raise InputError("no candidate got through the rung", where=str(run.root), next_step="see why above")
-        macro_f1 = _macro_f1(columns)
+        macro_f1 = ranked_metric(next(iter(columns.values())))
         orders |= _orders(columns, variants, macro_f1, draws, rung.number)
         order = sorted(columns, key=lambda name: (-float(macro_f1(columns[name].sum(axis=0))), name))
         keep = fits = len(order)
@@ -92,19 +92,39 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
         entering = promoted(table[-1])
     chosen = _choose(run, [variants[name] for name in entering], rungs[-1])
     _note_stopped(run, variants, table, chosen)
-    kept = RungTable(rungs=rungs_json(rungs), decisions=tuple(table), chosen=chosen, controls=tuple(orders.values()))
+    kept = RungTable(rungs=tuple(rung.model_dump() for rung in rungs), decisions=tuple(table), chosen=chosen,
+                     controls=tuple(orders.values()))  # fmt: skip
     store.write_json(run.rungs, kept.model_dump(mode="json"))
 
 
-def _macro_f1(columns: Mapping[str, Floats]) -> Statistic:
-    """The ranked metric; which labels have support is a matter of the gold labels, the same for every variant."""
-    kept = supported_labels(next(iter(columns.values())))
-    return lambda sums: label_scores(sums, kept).macro_f1
+def do_cells(run: RunFolder, config: Config, variants: Sequence[Variant], tokens: int, number: int) -> list[Outcome]:
+    """Train variants up to a number of tokens and decode the promotion slice; outcomes in the order of the variants.
+
+    Args:
+        run: with a plan.
+        config: of the run.
+        variants: independent of one another.
+        tokens: of each, from its beginning.
+        number: of the rung, under which cells are kept.
+    """
+    planned = read_plan(run.plan).candidates
+    jobs = [
+        Job(
+            run=str(run.root.resolve()), variant=variant.name, candidate=variant.candidate, rung=number,
+            planned=planned[variant.candidate.name].model_copy(
+                update={"tokens": tokens, "rate_factor": variant.factor}
+            ),
+        )
+        for variant in variants
+    ]  # fmt: skip
+    return run_jobs(jobs, config.screening, max((job.planned.threads for job in jobs), default=1))
 
 
-def rungs_json(rungs: Sequence[Rung]) -> tuple[dict[str, float], ...]:
-    """The plan of the rungs as plain numbers."""
-    return tuple(rung.model_dump() for rung in rungs)
+def read_columns(run: RunFolder, data: Data, variant: str, number: int) -> Floats:
+    """Per-unit columns of a variant's answers to the promotion slice at a rung."""
+    path = run.predictions(variant, f"rung-{number}") / f"{PROMOTION}.jsonl"
+    by_id = {prediction.row_id: prediction for prediction in store.read_records(path, Prediction)}
+    return ranking_columns(data.promotion, [by_id[row.id] for row in data.promotion])
 
 
 def _granted(config: Config) -> float:
@@ -140,24 +160,14 @@ def _speeds(run: RunFolder, config: Config, variants: Sequence[Variant]) -> dict
 
 def _answers(run: RunFolder, config: Config, data: Data, entering: Sequence[Variant], rung: Rung) -> dict[str, Floats]:
     """Per-unit columns of every variant that got through the rung; one that failed becomes a coded row."""
-    plan = read_plan(run.plan)
-    jobs = []
-    for variant in entering:
-        planned = plan.candidates[variant.candidate.name]
-        asked = planned.model_copy(update={"tokens": rung.tokens, "rate_factor": variant.factor})
-        jobs.append(Job(run=str(run.root.resolve()), variant=variant.name, candidate=variant.candidate, planned=asked,
-                        rung=rung.number))  # fmt: skip
-    threads = max((job.planned.threads for job in jobs), default=1)
     columns = {}
-    for variant, outcome in zip(entering, run_jobs(jobs, config.screening, threads), strict=True):
+    for variant, outcome in zip(entering, do_cells(run, config, entering, rung.tokens, rung.number), strict=True):
         if outcome.code:
             say(f"{variant.name} failed at rung {rung.number}: {outcome.line} [{outcome.code}]")
             failure = {"stage": TRAINING, "code": outcome.code, "line": outcome.line}
             store.write_json(run.failure(variant.candidate.name), failure)
             continue
-        path = run.predictions(variant.name, f"rung-{rung.number}") / f"{PROMOTION}.jsonl"
-        by_id = {prediction.row_id: prediction for prediction in store.read_records(path, Prediction)}
-        columns[variant.name] = ranking_columns(data.promotion, [by_id[row.id] for row in data.promotion])
+        columns[variant.name] = read_columns(run, data, variant.name, rung.number)
     return columns
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emoloom import store
-from emoloom.config import Config, config_from_json
+from emoloom.config import Config, with_changes
 from emoloom.contract.prompt import studied_decimals
 from emoloom.corpora.selection import parse_selection
 from emoloom.errors import InputError, nearest
@@ -128,15 +128,11 @@ def _precision(config: Config) -> list[Cell]:
 
 def config_of(cell: Cell, seed: int, config: Config, folder: Path) -> Config:
     """The config of one cell and seed: an ordinary run inside the folder of the ablation."""
-    tree = config.model_dump(mode="json")
     changes = {
         "run.name": f"{cell.name}-seed{seed}".replace("+", "."), "run.directory": str(folder), "run.seed": seed,
         "data.sample_seed": config.run.seed, "scoring.untrained_floor": False, **cell.changes,
     }  # fmt: skip
-    for key, value in changes.items():
-        section, _, name = key.partition(".")
-        tree[section][name] = value
-    return config_from_json(tree, f"cell {cell.name}")
+    return with_changes(config, changes, f"cell {cell.name}")
 
 
 def run_ablation(

@@ -7,21 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from emoloom import store
-from emoloom.config import Config, config_from_json
+from emoloom.config import Config, with_changes
 from emoloom.corpora.preparation import PROMOTION
 from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.progress import Say
-from emoloom.records import Prediction
 from emoloom.scoring.fidelity import Fidelity, fidelity
-from emoloom.scoring.metrics import Floats, label_scores, supported_labels
-from emoloom.scoring.scorecard import ranking_columns
+from emoloom.scoring.metrics import Floats
+from emoloom.scoring.scorecard import ranked_metric
 from emoloom.scoring.statistics import Draws
-from emoloom.screening.climb import Variant
+from emoloom.screening.climb import Variant, do_cells, read_columns
 from emoloom.screening.data import Data, read_data
-from emoloom.screening.engines import run_jobs
-from emoloom.screening.jobs import Job
-from emoloom.screening.plan import parse_budget, read_plan
+from emoloom.screening.plan import parse_budget
 from emoloom.store import RunFolder
 
 FEWEST = 6
@@ -82,11 +79,12 @@ def study(
 
 def config_of(config: Config, seed: int, folder: Path) -> Config:
     """The config of one seed: an ordinary run whose rungs are the shares, nobody stopped at any."""
-    tree = config.model_dump(mode="json")
-    tree["run"] |= {"name": f"seed{seed}", "directory": str(folder), "seed": seed}
-    tree["data"]["sample_seed"] = config.run.seed
-    tree["screening"]["rungs"] = 2  # so that a slice is carved out
-    return config_from_json(tree, f"seed {seed}")
+    changes = {
+        "run.name": f"seed{seed}", "run.directory": str(folder), "run.seed": seed,
+        "data.sample_seed": config.run.seed,
+        "screening.rungs": 2,  # so that a slice is carved out
+    }  # fmt: skip
+    return with_changes(config, changes, f"seed {seed}")
 
 
 def measure(
@@ -100,32 +98,20 @@ def measure(
     Raises:
         InputError: a variant failed: an order without it would be another one.
     """
-    plan, whole = read_plan(run.plan), parse_budget(config.training.budget).tokens or 0
+    whole = parse_budget(config.training.budget).tokens or 0
     variants = [Variant(candidate, factor) for candidate in candidates for factor in config.screening.rate_factors]
     columns: dict[float, dict[str, Floats]] = {}
     costs: dict[float, float] = {}
     for number, share in enumerate(shares, start=1):
         tokens = max(1, round(share * whole))
         say(f"{run.root.name}: {len(variants)} variants to {tokens:,} tokens ({100 * share:g} %)")
-        jobs = []
-        for variant in variants:
-            planned = plan.candidates[variant.candidate.name]
-            asked = planned.model_copy(update={"tokens": tokens, "rate_factor": variant.factor})
-            jobs.append(Job(run=str(run.root.resolve()), variant=variant.name, candidate=variant.candidate,
-                            planned=asked, rung=number))  # fmt: skip
-        for outcome in run_jobs(jobs, config.screening, max(job.planned.threads for job in jobs)):
+        for outcome in do_cells(run, config, variants, tokens, number):
             if outcome.code:
                 raise InputError(f"{outcome.line} [{outcome.code}]", where=str(run.root), next_step="leave it out")
-        columns[share] = {variant.name: _columns(run, data, variant.name, number) for variant in variants}
+        columns[share] = {variant.name: read_columns(run, data, variant.name, number) for variant in variants}
         records = [store.read_json(run.rung(variant.name, number)) for variant in variants]
         costs[share] = sum(float(record["seconds"]) for record in records)
     return columns, costs
-
-
-def _columns(run: RunFolder, data: Data, variant: str, number: int) -> Floats:
-    path = run.predictions(variant, f"rung-{number}") / f"{PROMOTION}.jsonl"
-    by_id = {prediction.row_id: prediction for prediction in store.read_records(path, Prediction)}
-    return ranking_columns(data.promotion, [by_id[row.id] for row in data.promotion])
 
 
 def summarise(
@@ -140,11 +126,7 @@ def summarise(
         share: {name: [columns[share][name] for columns, _ in by_seed] for name in by_seed[0][0][share]}
         for share in shares
     }
-    kept = supported_labels(next(iter(joined[1.0].values()))[0])
-
-    def macro_f1(sums: Floats) -> Floats:
-        return label_scores(sums, kept).macro_f1
-
+    macro_f1 = ranked_metric(next(iter(joined[1.0].values()))[0])
     draws = Draws(config.scoring.bootstrap, config.run.seed, PROMOTION)
     found: list[Fidelity] = fidelity(joined, macro_f1, draws, {share: share for share in shares})
     result = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from emoloom.affect.appraisal_files import DIMENSIONS
 from emoloom.contract.prompt import LABELS
 
-APPRAISALS = ("goal_attainment", "controllability", "certainty", "fairness")
 PREFIX = "heads."
 """Of the heads' names among the trained weights: they are kept apart from the candidate's own."""
 
@@ -18,7 +18,7 @@ class Heads(torch.nn.Module):
     def __init__(self, width: int, device: torch.device) -> None:
         super().__init__()
         self.labels = _zero_head(width, len(LABELS), device)
-        self.appraisals = _zero_head(width, len(APPRAISALS), device)
+        self.appraisals = _zero_head(width, len(DIMENSIONS), device)
 
     def logits(self, kind: str, hidden: torch.Tensor) -> torch.Tensor:
         """fp32 logits of `labels` or `appraisals`, [rows, outputs], from hidden states [rows, width]."""

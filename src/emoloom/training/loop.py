@@ -58,8 +58,6 @@ class Step(NamedTuple):
     """Gradient norm before clipping."""
     rate: float
     """Learning rate."""
-    confidence: dict[int, float]
-    """By source: mean probability of its label tokens in this step."""
 
 
 def train(
@@ -194,10 +192,10 @@ class Course:
         self.state.optimiser.step()
         self.state.optimiser.zero_grad(set_to_none=True)
         update_average(self.state, number, settings.average_decay)
-        confidence = {source: total / count for source, (total, count) in enumerate(seen) if count}
-        for source, mean in confidence.items():
-            self._sampler.update(source, mean)
-        return Step(sums, counts, float(norm), rate, confidence)
+        for source, (total, count) in enumerate(seen):
+            if count:
+                self._sampler.update(source, total / count)
+        return Step(sums, counts, float(norm), rate)
 
     def entry(self, done: Step, at: Progress) -> dict[str, Any]:
         """A step as a line of the training log; the first of a window says what its draws came from."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from emoloom.affect.appraisal_files import DIMENSIONS
 from emoloom.affect.lexicon import Lexicon
 from emoloom.config import TrainingSettings
 from emoloom.contract.prompt import LABELS
@@ -17,7 +18,7 @@ from emoloom.training import losses
 from emoloom.training.batches import Batch, collate, learnt_places
 from emoloom.training.encoding import EncodedRow, Item, encode_row, rows_of
 from emoloom.training.forward import hidden_states
-from emoloom.training.heads import APPRAISALS, Heads
+from emoloom.training.heads import Heads
 from emoloom.training.mixture import Source
 from emoloom.training.reading import Reader, Written
 from emoloom.training.tries import Spelling
@@ -59,6 +60,9 @@ class Objective:
         self.weights = {term: weight for term, weight in weights.items() if weight > 0.0}
         """By term, those that are on."""
         self._settings = settings
+        by_slots = "cls" in self.weights and settings.classify_by == "slots"
+        self._reads_labels = by_slots or "vad" in self.weights
+        self._reads_numbers = bool({"reg", "flip"} & self.weights.keys())
         self._reader = Reader(codec, sources, lexicon if "vad" in self.weights else None)
         self._added = self._adjustment() if settings.label_adjustment else None
         self.scale, self.offset, self.residual = self._calibrate(codec, sources) if "vad" in self.weights else _PLAIN
@@ -101,7 +105,8 @@ class Objective:
             known = [index for index, row in enumerate(rows) if _labelled(row)]
             logits = heads.logits("labels", last[known])
             sums["cls"], _ = losses.classification_loss_of_logits(logits, _label_table([rows[k] for k in known]))
-        sums |= self._read(hidden, n_prefix, head, items, rows)
+        if self._reads_labels or self._reads_numbers:
+            sums |= self._read(hidden, n_prefix, head, items, rows)
         return Measured({term: sums[term] for term in self.weights}, _confidence(items, spoken.each))
 
     def _read(
@@ -122,8 +127,6 @@ class Objective:
                 elif stretch.kind == "rationale":
                     found = self._reader.words_of(stretch)
                     words += [(index, start + word.offset, word.spelling) for word in found]
-        if not {"cls", "reg", "vad", "flip"} & self.weights.keys() or not numbers:
-            return {}
         logits = self._reader.logits(hidden[wanted.rows, wanted.columns], head)
         with torch.autocast(logits.device.type, enabled=False):  # expectations of values are fp32, whatever logits were
             return self._read_terms(logits, items, rows, numbers, slots, words)
@@ -135,12 +138,14 @@ class Objective:
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         """L_reg, L_flip, L_cls by slots and L_vad from the logits at the places; what is off is left to the caller."""
         sums: dict[str, torch.Tensor] = {}
-        if {"reg", "flip"} & self.weights.keys():
+        if self._reads_numbers:
             starts, written = zip(*numbers, strict=True)
             expected = self._reader.numbers(logits, starts, written).view(-1, len(AXES))
             sums["reg"], _ = losses.regression_loss(expected, _targets(rows))
             first = [place for place, row in enumerate(_first_of_pairs(items)) if row]
             sums["flip"], _ = losses.flip_loss(expected[first], expected[[place + 1 for place in first]])
+        if not self._reads_labels:
+            return sums
         shares = self._label_shares(logits, slots)
         if "cls" in self.weights and self._settings.classify_by == "slots":
             sums["cls"] = _slots_sum(shares, [index for index, *_ in slots], rows)
@@ -251,7 +256,7 @@ def _labelled(row: EncodedRow) -> bool:
 
 def _appraisals(row: EncodedRow) -> list[float | None]:
     appraisal = row.row.appraisal if row.row else None
-    return [getattr(appraisal, name, None) for name in APPRAISALS]
+    return [getattr(appraisal, name, None) for name in DIMENSIONS]
 
 
 def _appraisal_sum(heads: Heads, last: torch.Tensor, rows: Sequence[EncodedRow]) -> torch.Tensor:
