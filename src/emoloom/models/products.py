@@ -41,6 +41,12 @@ def keep_freed_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
+def return_freed_memory() -> None:
+    """Give what is free back to the system: freed pieces of ever other lengths do not fit each other and add up."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
+
+
 def use_fast_products(model: Any) -> None:
     """Let every linear layer of an fp32 model compute with `product`, forward and backward, in place.
 

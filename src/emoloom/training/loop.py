@@ -17,6 +17,7 @@ from emoloom.affect.lexicon import BUILTIN, Lexicon, load_lexicon
 from emoloom.config import TrainingSettings
 from emoloom.errors import CandidateError
 from emoloom.models.codec import Codec
+from emoloom.models.products import return_freed_memory
 from emoloom.progress import Tick
 from emoloom.records import TrainingPair, TrainingRow
 from emoloom.training import checkpoint
@@ -169,6 +170,7 @@ class Course:
                     yield items, Progress(step, tokens, windows, given, index, before, now)
                     step, tokens = step + 1, tokens + n_tokens(items)
             skip = 0
+            return_freed_memory()
 
     def step(self, items: Sequence[Item], number: int) -> Step:
         """One optimiser step, the average of the weights and the sampler's confidence included.
