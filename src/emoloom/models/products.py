@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from functools import partial
 from typing import Any
@@ -43,6 +44,7 @@ def keep_freed_memory() -> None:
 
 def return_freed_memory() -> None:
     """Give what is free back to the system: freed pieces of ever other lengths do not fit each other and add up."""
+    gc.collect()  # models have cycles
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)
 

@@ -86,7 +86,7 @@ def plan_candidate(
         "decoding_seconds_a_row": decoding, "decoding_seconds": round(decoding * len(evaluation) * times, 1),
     }  # fmt: skip
     say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} a second: {costs['training_seconds']:,.0f} s "
-        f"in {memory / 1e9:.1f} GB of memory; decoding, at most {costs['decoding_seconds']:,.0f} s")  # fmt: skip
+        f"in {memory / 1e9:.1f} GB of memory; decoding, about {costs['decoding_seconds']:,.0f} s")  # fmt: skip
     return planned, costs
 
 
@@ -227,9 +227,11 @@ def _fit(
 
     from emoloom.models.codec import load_codec
     from emoloom.models.loading import load_base
+    from emoloom.models.products import return_freed_memory
     from emoloom.training.estimate import forget_peak
     from emoloom.training.loop import train
 
+    return_freed_memory()  # that of the candidate before
     torch.set_num_threads(planned.threads)
     model = load_base(candidate, seed=config.run.seed)
     size = sum(parameter.numel() for parameter in model.parameters())

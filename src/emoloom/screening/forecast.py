@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 8
 """Rows that are decoded to learn how long all will take."""
+FORWARDS = 4.0
+"""Cost of a row that a trained candidate answers, drafting included, in verifying forwards of one row."""
 
 
 def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[TrainingRow], dtype: str) -> int:
@@ -35,10 +36,12 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
         CandidateError: `does-not-fit`.
     """
     from emoloom.models.codec import load_codec
+    from emoloom.models.products import return_freed_memory
     from emoloom.training import estimate
     from emoloom.training.batches import passes
     from emoloom.training.encoding import Item, encode_row, n_tokens, rows_of
 
+    return_freed_memory()  # that of the candidate before
     settings, codec = config.training, load_codec(candidate)
     longest = sorted(rows, key=lambda row: len(row.text))[-settings.batch_rows :]
     items = sorted((Item((encode_row(codec, row),)) for row in longest), key=lambda item: n_tokens([item]))
@@ -70,8 +73,9 @@ def measure_speed(
 ) -> tuple[float, float]:  # fmt: skip
     """Tokens a second of training, and seconds for decoding a row of `evaluation` (0 without rows).
 
-    Both by a few real steps, whose weights are thrown away; more of them where a budget in time depends on it. The
-    second is an upper estimate: an untrained candidate writes answers as long as the protocol allows.
+    Both by a few real steps, whose weights are thrown away; more of them where a budget in time depends on it. An
+    untrained candidate writes no answer, its drafts fail, and it takes a forward for nearly every token. Hence the
+    second is the time of one verifying forward of one row, `FORWARDS` times.
     """
     import torch
 
@@ -83,15 +87,19 @@ def measure_speed(
 
     torch.set_num_threads(threads)
     codec, model = load_codec(candidate), load_base(candidate, seed=config.run.seed)
-    warm_up, timed = (1, 2) if parse_budget(config.training.budget).tokens else (2, 4)
+    in_tokens = parse_budget(config.training.budget).tokens and config.screening.rungs == 1
+    warm_up, timed = (1, 2) if in_tokens else (2, 6)
     speed = measure_tokens_per_second(
         model, codec, material_of(data, config), config.training, seed=config.run.seed, dtype=dtype,
         processes=processes, warm_up=warm_up, timed=timed,
     )  # fmt: skip
     if not evaluation:
         return speed, 0.0
-    start = time.perf_counter()
     sample, model = evaluation[:SAMPLE], model.to(DTYPES[config.decoding.dtype])
-    with contextlib.suppress(CandidateError):  # what cannot be decoded is said when it is
-        list(predict(model, codec, protocol_of(config.decoding), sample, draft_rows=SAMPLE))
-    return speed, (time.perf_counter() - start) / len(sample)
+    start = time.perf_counter()
+    try:
+        answers = list(predict(model, codec, protocol_of(config.decoding), sample, draft_rows=SAMPLE))
+    except CandidateError:  # what cannot be decoded is said when it is
+        return speed, 0.0
+    forwards = sum(answer.certificate.verify_forwards for answer in answers if answer.certificate)
+    return speed, FORWARDS * (time.perf_counter() - start) / forwards
