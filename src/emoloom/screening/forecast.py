@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from emoloom.training.loop import Material
     from emoloom.training.processes import Processes
 
-SAMPLE = 8
-"""Rows that are decoded to learn how long all will take."""
-FORWARDS = 4.0
+SAMPLE = 16
+"""Rows whose verifying forwards are timed to learn how long all will take."""
+FORWARDS = 2.5
 """Cost of a row that a trained candidate answers, drafting included, in verifying forwards of one row."""
 
 
@@ -73,14 +73,14 @@ def measure_speed(
 ) -> tuple[float, float]:  # fmt: skip
     """Tokens a second of training, and seconds for decoding a row of `evaluation` (0 without rows).
 
-    Both by a few real steps, whose weights are thrown away; more of them where a budget in time depends on it. An
-    untrained candidate writes no answer, its drafts fail, and it takes a forward for nearly every token. Hence the
-    second is the time of one verifying forward of one row, `FORWARDS` times.
+    The first by a few real steps, whose weights are thrown away; more of them where a budget in time depends on it. The
+    second by the forwards that verify an answer, `FORWARDS` times: what the candidate writes before it is trained is
+    no answer, and takes many times as long.
     """
     import torch
 
-    from emoloom.decoding.predict import predict
-    from emoloom.decoding.protocol import protocol_of
+    from emoloom.decoding.normative import choose
+    from emoloom.decoding.protocol import protocol_of, same_shape
     from emoloom.models.codec import load_codec
     from emoloom.models.loading import DTYPES, load_base
     from emoloom.training.loop import measure_tokens_per_second
@@ -95,11 +95,12 @@ def measure_speed(
     )  # fmt: skip
     if not evaluation:
         return speed, 0.0
-    sample, model = evaluation[:SAMPLE], model.to(DTYPES[config.decoding.dtype])
+    protocol, model = protocol_of(config.decoding), model.to(DTYPES[config.decoding.dtype])
+    prompts = [codec.encode_prompt(example.text) for example in evaluation[:SAMPLE]]
     start = time.perf_counter()
     try:
-        answers = list(predict(model, codec, protocol_of(config.decoding), sample, draft_rows=SAMPLE))
+        for rung, group in same_shape(protocol, prompts, getattr(model.config, "max_position_embeddings", None)):
+            choose(model, protocol, rung, [(prompts[place], []) for place in group])
     except CandidateError:  # what cannot be decoded is said when it is
         return speed, 0.0
-    forwards = sum(answer.certificate.verify_forwards for answer in answers if answer.certificate)
-    return speed, FORWARDS * (time.perf_counter() - start) / forwards
+    return speed, FORWARDS * (time.perf_counter() - start) / len(prompts)
