@@ -13,16 +13,18 @@ def test_the_pareto_front_keeps_what_nothing_beats_in_both() -> None:
 
 
 def test_a_forest_plot_draws_each_difference_with_its_interval_in_the_order_given() -> None:
-    rows = [Difference("no flips", -0.02, -0.05, 0.01), Difference("<b>", 0.03, None, None)]
-    figure = forest("ablation", "Ablation", "Against the whole loss.", "macro_f1@all moved", rows)
+    rows = [Difference("no flips", -0.02, -0.05, 0.01, False), Difference("<b>", 0.03, None, None, True)]
+    figure = forest("ablation", "Ablation", "Against the whole loss.", {"macro_f1@all": rows, "empty": []})
     assert figure is not None
-    (trace,) = figure.variants[""]["data"]
+    assert list(figure.variants) == ["macro_f1@all"]
+    (trace,) = figure.variants["macro_f1@all"]["data"]
+    assert trace["marker"]["symbol"] == ["circle-open", "circle"]
     assert (trace["x"], trace["y"]) == ([-0.02, 0.03], ["no flips", "&lt;b&gt;"])
     assert [round(x, 9) for x in trace["error_x"]["array"]] == [0.03, 0.0]
     assert [round(x, 9) for x in trace["error_x"]["arrayminus"]] == [0.03, 0.0]
-    assert figure.variants[""]["layout"]["yaxis"]["autorange"] == "reversed"
-    assert "Farthest from zero: <b>, +0.030" in figure.description
-    assert forest("ablation", "Ablation", "", "", []) is None
+    assert figure.variants["macro_f1@all"]["layout"]["yaxis"]["autorange"] == "reversed"
+    assert "Farthest from zero: macro_f1@all, <b>, +0.030" in figure.description
+    assert forest("ablation", "Ablation", "", {"macro_f1@all": []}) is None
 
 
 def test_metrics_of_a_slice_are_drawn_for_every_system_that_has_them() -> None:

@@ -229,11 +229,13 @@ def check_decoding(inspection: Inspection, contents: Contents) -> str:
 
 def _check_decoded(inspection: Inspection, contents: Contents, name: str, state: str) -> None:
     from emoloom.decoding.protocol import Protocol, protocol_of
+    from emoloom.training.loop import WEIGHTS
 
     run = contents.run
     folder = run.predictions(name, state)
     path = folder / STAGE_FILE
     stage = _stage(inspection, contents, folder)
+    heads = cells.label_heads(run.training(name) / WEIGHTS if state == TRAINED else None, contents.config)
     protocol = protocol_of(contents.config.decoding)
     different = differing_parts(stage["protocol"], protocol.model_dump(mode="json"))
     if different:
@@ -255,6 +257,8 @@ def _check_decoded(inspection: Inspection, contents: Contents, name: str, state:
             environments.append(header["environment"])
             inspection.expect(file, "protocol_id", header["protocol_id"], protocol.id)
             inspection.expect(file, "key", header["key"], cells.predictions_key(inputs, rows[run.slug(corpus)]))
+            if "label_head" in header:  # a run of before there were probabilities names none
+                inspection.expect(file, "label_head", header["label_head"], contents.digest(heads) if heads else "")
             if header["environment"] not in stage["environments"]:
                 inspection.found(file, f"its environment is not one that {run.shown(path)} lists")
     unused = [environment for environment in stage["environments"] if environment not in environments]
