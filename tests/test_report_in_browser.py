@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from emoloom.reporting.page import render_page
-from reporting_fake import HOSTILE, MEAN, answer_line, hostile_view, make_rows, make_view, prediction
+from reporting_fake import HOSTILE, MEAN, ablation_page, answer_line, hostile_view, make_rows, make_view, prediction
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -40,6 +40,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, view in (("report", make_view(noise=NOISE)), ("hostile", hostile_view())):
         made[name] = folder / f"{name}.html"
         made[name].write_text(render_page(view), encoding="utf-8")
+    for name, cell in (("ablation", "cls+reg+vad"), ("hostile-ablation", "".join(HOSTILE[:4]))):
+        made[name] = folder / f"{name}.html"
+        made[name].write_text(ablation_page(cell, cell), encoding="utf-8")
     return made
 
 
@@ -96,6 +99,37 @@ def test_every_figure_is_drawn_without_a_word_in_the_console_or_a_request(visit:
     opened.page.click("#more") if opened.page.is_visible("#more") else None
     assert opened.said == []
     assert opened.asked == [opened.page.url]
+
+
+@pytest.mark.parametrize("name", ["ablation", "hostile-ablation"])
+def test_an_ablation_is_drawn_and_saved_without_a_word_in_the_console(visit: Any, tmp_path: Path, name: str) -> None:
+    opened = visit(name)
+    assert opened.every_figure() == ["forest"]
+    assert opened.page.locator("[data-plot=forest] .scatterlayer .point").count() == 2
+    opened.page.select_option("select[data-figure=forest]", label="weak:skill@all on builtin")
+    assert "weak:skill" in opened.page.text_content("[data-plot=forest] .xtitle")
+    for form, start in (("svg", b"<svg"), ("png", b"\x89PNG")):
+        with opened.page.expect_download() as download:
+            opened.page.click(f"button[data-saves=forest][data-format={form}]")
+        download.value.save_as(tmp_path / form)
+        assert (tmp_path / form).read_bytes().startswith(start)
+    assert opened.page.evaluate("window.pwned") is None
+    assert opened.said == []
+    assert opened.asked == [opened.page.url]
+
+
+def test_the_reliability_of_one_label_is_drawn_on_demand(visit: Any) -> None:
+    opened = visit()
+    place = opened.page.locator("[data-plot=reliability-0]")
+    place.scroll_into_view_if_needed()
+    opened.page.wait_for_selector("[data-plot=reliability-0] .main-svg")
+    n_pooled = place.locator(".scatterlayer .point").count()
+    opened.page.select_option("select[data-figure=reliability-0]", label="joy")
+    opened.page.wait_for_timeout(300)
+    n_joy = place.locator(".scatterlayer .point").count()
+    assert 0 < n_joy <= n_pooled
+    assert opened.page.locator("figure:has([data-plot=reliability-0]) + details td").count() > 0
+    assert opened.said == []
 
 
 def test_choosing_a_variant_draws_it(visit: Any) -> None:

@@ -191,7 +191,7 @@ def _setting_groups(
     """The sections of a configuration, each value with where it comes from."""
 
     def source(section: str, name: str, changed: bool) -> str:
-        if sources is None:
+        if not isinstance(sources, Mapping):  # the file is untrusted
             return "set" if changed else "default"
         return one_line(str(sources.get(f"{section}.{name}", "not noted" if changed else "default")))
 

@@ -20,7 +20,7 @@ from emoloom.screening.data import Data, facts_of, promotion_rows_of
 from emoloom.screening.plan import Plan, parse_budget
 from emoloom.screening.systems import floor_key
 from emoloom.store import STAGE_FILE, TRAINED, UNTRAINED, RunFolder
-from emoloom.studies.findings import Inspection, brief, skip
+from emoloom.studies.findings import Inspection, NotCheckedError, brief, skip
 
 
 class Contents(NamedTuple):
@@ -157,6 +157,21 @@ def check_order(inspection: Inspection, path: Path, ids: Sequence[str], right: S
         for found, wanted in zip(ids, right, strict=True):
             if found != wanted:
                 inspection.found(path, f"stands where row {wanted} belongs", found)
+
+
+def check_sources(inspection: Inspection, run: RunFolder, config: Config) -> str:
+    """Only settings have sources, and every value that is not the default has one."""
+    if not run.sources.exists():
+        raise NotCheckedError("the run was made before sources of settings were noted", "not-applicable")
+    sources, defaults = dict(store.read_json(run.sources)), Config().model_dump(mode="json")
+    known = {f"{section}.{key}" for section, keys in defaults.items() for key in keys}
+    for name in sorted(set(sources) - known):
+        inspection.found(run.sources, f"{name} is no setting")
+    for section, keys in config.model_dump(mode="json").items():
+        for key, value in keys.items():
+            if value != defaults[section][key] and f"{section}.{key}" not in sources:
+                inspection.found(run.sources, f"{section}.{key} is not the default and has no source")
+    return f"{len(sources)} settings were given, the rest are defaults"
 
 
 def check_plan(inspection: Inspection, contents: Contents) -> str:
