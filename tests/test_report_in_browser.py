@@ -108,6 +108,7 @@ def test_an_ablation_is_drawn_and_saved_without_a_word_in_the_console(visit: Any
     assert opened.page.locator("[data-plot=forest] .scatterlayer .point").count() == 2
     opened.page.select_option("select[data-figure=forest]", label="weak:skill@all on builtin")
     assert "weak:skill" in opened.page.text_content("[data-plot=forest] .xtitle")
+    assert opened.asked == [opened.page.url]
     for form, start in (("svg", b"<svg"), ("png", b"\x89PNG")):
         with opened.page.expect_download() as download:
             opened.page.click(f"button[data-saves=forest][data-format={form}]")
@@ -115,7 +116,6 @@ def test_an_ablation_is_drawn_and_saved_without_a_word_in_the_console(visit: Any
         assert (tmp_path / form).read_bytes().startswith(start)
     assert opened.page.evaluate("window.pwned") is None
     assert opened.said == []
-    assert opened.asked == [opened.page.url]
 
 
 def test_the_reliability_of_one_label_is_drawn_on_demand(visit: Any) -> None:
@@ -303,7 +303,13 @@ def test_the_theme_follows_the_system_and_the_button(visit: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "theme", "width"),
-    [("report", "light", 1280), ("report", "dark", 1280), ("report", "light", 390), ("hostile", "dark", 390)],
+    [
+        ("report", "light", 1280),
+        ("report", "dark", 1280),
+        ("report", "light", 390),
+        ("hostile", "dark", 390),
+        ("ablation", "dark", 390),
+    ],
 )
 def test_axe_finds_no_serious_violation(visit: Any, name: str, theme: str, width: int) -> None:
     if not AXE.exists():
@@ -340,7 +346,7 @@ def test_hostile_text_stays_text(visit: Any) -> None:
     assert opened.page.evaluate("document.querySelectorAll('main img, main iframe, main script').length") == 0
 
 
-@pytest.mark.parametrize("name", ["report", "hostile"])
+@pytest.mark.parametrize("name", ["report", "hostile", "ablation", "hostile-ablation"])
 def test_on_a_phone_nothing_is_wider_than_the_screen(visit: Any, name: str) -> None:
     opened = visit(name, viewport={"width": 390, "height": 844}, has_touch=True)
     opened.every_figure()
