@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emoloom.config import Config, config_template, load_config, with_changes
+from emoloom.config import Config, RunSettings, config_template, load_config, with_changes
 from emoloom.errors import InputError
 
 
@@ -213,3 +213,4 @@ def test_a_config_knows_where_each_value_was_given_and_is_equal_without_it(tmp_p
     assert (cell.sources["run.seed"], cell.sources["run.name"]) == ("cell sft", "--set")
     assert config.sources["run.seed"] == f"file {path.name}"
     assert Config().sources == {}
+    assert Config(run=RunSettings(seed=3)).sources == {"run.seed": "a program"}

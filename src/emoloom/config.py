@@ -205,7 +205,14 @@ class Config(Section):
     @property
     def sources(self) -> Mapping[str, str]:
         """`section.key` to where its value was given: `file NAME`, a flag, a cell of a study; the rest is default."""
-        return self._sources
+        defaults = Config().model_dump()
+        given = {
+            f"{section}.{key}": "a program"
+            for section, keys in self.model_dump().items()
+            for key, value in keys.items()
+            if value != defaults[section][key]
+        }
+        return given | self._sources
 
     def __eq__(self, other: object) -> bool:
         """Two configs with the same values are equal, wherever these were given."""
