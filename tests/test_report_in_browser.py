@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from emoloom.reporting.figures import figures_of
 from emoloom.reporting.page import render_page
+from emoloom.reporting.reliability import POOLED
 from reporting_fake import HOSTILE, MEAN, ablation_page, answer_line, hostile_view, make_rows, make_view, prediction
 
 if TYPE_CHECKING:
@@ -123,11 +125,13 @@ def test_the_reliability_of_one_label_is_drawn_on_demand(visit: Any) -> None:
     place = opened.page.locator("[data-plot=reliability-0]")
     place.scroll_into_view_if_needed()
     opened.page.wait_for_selector("[data-plot=reliability-0] .main-svg")
-    n_pooled = place.locator(".scatterlayer .point").count()
-    opened.page.select_option("select[data-figure=reliability-0]", label="joy")
-    opened.page.wait_for_timeout(300)
-    n_joy = place.locator(".scatterlayer .point").count()
-    assert 0 < n_joy <= n_pooled
+    (figure,) = [one for one in figures_of(make_view(), make_view().corpora[0], 0) if one.key == "reliability-0"]
+    for label in (POOLED, "surprise", "joy"):  # two panels, one, two
+        opened.page.select_option("select[data-figure=reliability-0]", label=label)
+        panels = figure.variants[label]["panels"]
+        assert place.locator(":scope > div").count() == len(panels)
+        n_points = sum(len(trace["x"]) for trace in panels[0]["data"][1:])
+        assert place.locator(":scope > div").first.locator(".scatterlayer .point").count() == n_points
     assert opened.page.locator("figure:has([data-plot=reliability-0]) + details td").count() > 0
     assert opened.said == []
 

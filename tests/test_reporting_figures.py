@@ -13,17 +13,17 @@ def test_the_pareto_front_keeps_what_nothing_beats_in_both() -> None:
 
 
 def test_a_forest_plot_draws_each_difference_with_its_interval_in_the_order_given() -> None:
-    rows = [Difference("no flips", -0.02, -0.05, 0.01, False), Difference("<b>", 0.03, None, None, True)]
+    rows = [Difference("no flips", "all", -0.02, -0.05, 0.01, False), Difference("<b>", "all", 0.03, None, None, True)]
     figure = forest("ablation", "Ablation", "Against the whole loss.", {"macro_f1@all": rows, "empty": []})
     assert figure is not None
     assert list(figure.variants) == ["macro_f1@all"]
     (trace,) = figure.variants["macro_f1@all"]["data"]
     assert trace["marker"]["symbol"] == ["circle-open", "circle"]
-    assert (trace["x"], trace["y"]) == ([-0.02, 0.03], ["no flips", "&lt;b&gt;"])
+    assert (trace["x"], trace["y"]) == ([-0.02, 0.03], ["no flips against all", "&lt;b&gt; against all"])
     assert [round(x, 9) for x in trace["error_x"]["array"]] == [0.03, 0.0]
     assert [round(x, 9) for x in trace["error_x"]["arrayminus"]] == [0.03, 0.0]
     assert figure.variants["macro_f1@all"]["layout"]["yaxis"]["autorange"] == "reversed"
-    assert "Farthest from zero: macro_f1@all, <b>, +0.030" in figure.description
+    assert "Farthest from zero: macro_f1@all, <b> against all, +0.030" in figure.description
     assert forest("ablation", "Ablation", "", {"macro_f1@all": []}) is None
 
 

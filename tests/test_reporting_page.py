@@ -12,15 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from emoloom.cli import app
 from emoloom.errors import InputError
 from emoloom.records import SystemRow
 from emoloom.reporting import page
-from emoloom.reporting.ablation_page import render_ablation
+from emoloom.reporting.ablation_page import render_ablation, write_ablation_page
 from emoloom.reporting.page import LIBRARIES, TEMPLATES, VENDOR, render_page
 from emoloom.reporting.payload import encode_payload, payload_of
 from emoloom.reporting.view import View
-from reporting_fake import HOSTILE, ablation_page, hostile_view, make_inputs, make_leaderboard, make_view
+from reporting_fake import (
+    HOSTILE,
+    ablation_page,
+    hostile_view,
+    make_comparisons,
+    make_inputs,
+    make_leaderboard,
+    make_view,
+)
 
 VOID = {"meta", "link", "input", "br", "line", "circle"}
 
@@ -362,3 +372,21 @@ def test_the_page_of_an_ablation_has_a_forest_plot_only_where_something_moved() 
     assert not any("data-plot" in attributes for _, attributes in empty.elements)
     hostile = ablation_page("".join(HOSTILE[:4]), "".join(HOSTILE[:4]))
     assert "<script>window.pwned" not in hostile
+
+
+def test_report_writes_the_page_of_an_ablation_and_refuses_what_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "t-ablation"
+    folder.mkdir()
+    result = folder / "ablation.json"
+    cells = [{"name": "sft", "asks": "what do all terms bring?", "changes": {"training.lambda_cls": 0.0}}]
+    comparisons = [comparison.model_dump(mode="json") for comparison in make_comparisons()]
+    result.write_text(json.dumps({"cells": cells, "seeds": [0, 1], "comparisons": comparisons}), encoding="utf-8")
+    done = CliRunner().invoke(app, ["report", str(folder)])
+    assert (done.exit_code, done.output.strip()) == (0, str(folder / "ablation.html"))
+    text = "".join(Document((folder / "ablation.html").read_text(encoding="utf-8")).text)
+    assert "2 training seeds each" in text
+    assert "It sets training.lambda_cls = 0.0." in text
+    for garbage in ("[]", "{}", '{"cells": 3, "seeds": [], "comparisons": []}', '{"comparisons": [{"cell": 1}]}', "x"):
+        result.write_text(garbage, encoding="utf-8")
+        with pytest.raises(InputError, match="is not what an ablation writes|cannot be read"):
+            write_ablation_page(folder)

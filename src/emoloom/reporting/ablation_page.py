@@ -60,10 +60,20 @@ def render_ablation(
     return document(
         "ablation.html.jinja", one_line(name), encode_figures([figure] if figure else []),
         figure=figure,
+        says=_says(found),
         columns=COLUMNS,
         seeds=len(seeds),
         cells=[_cell(comparison, cells.get(comparison.cell, {})) for comparison in found],
     )  # fmt: skip
+
+
+def _says(found: Sequence[Comparison]) -> str:
+    moved = [comparison.cell for comparison in found if any(o.says != "not shown" for o in comparison.outcomes)]
+    if not moved:
+        return f"None of {len(found)} cells differs from its reference in a score that these rows and seeds can show."
+    return one_line(
+        f"{len(moved)} of {len(found)} cells differ from their reference in some score: {', '.join(moved)}."
+    )
 
 
 def differences(found: Sequence[Comparison]) -> dict[str, list[Difference]]:
@@ -73,7 +83,7 @@ def differences(found: Sequence[Comparison]) -> dict[str, list[Difference]]:
         for outcome in comparison.outcomes:
             if outcome.difference is not None:
                 line = Difference(
-                    one_line(f"{comparison.cell} against {comparison.against}"), outcome.difference, outcome.low,
+                    one_line(comparison.cell), one_line(comparison.against), outcome.difference, outcome.low,
                     outcome.high, outcome.says != "not shown",
                 )  # fmt: skip
                 measured.setdefault(one_line(f"{outcome.metric} on {outcome.corpus}"), []).append(line)

@@ -52,7 +52,7 @@ def reliability(corpus: CorpusView, colours: dict[str, str], key: str) -> Figure
         key, "Reliability of label probabilities",
         "What the trained label head says of each label, in at most ten bins of equal mass, against how often the row "
         "has it. On the line, probabilities mean what they say; below it they promise too much. Most pairs of row and "
-        "label are improbable: the right panel shows that corner. Answers are written without this head.",
+        "label are improbable: the second panel shows that corner. Answers are written without this head.",
         f"All labels pooled. {ends}. The table below has each label.",
         {label or POOLED: {"panels": _panels(found, colours)} for label, found in by_label.items()},
         "Label",

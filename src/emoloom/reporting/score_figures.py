@@ -173,6 +173,8 @@ class Difference(NamedTuple):
     """One line of a forest plot: how far a score moves, with its paired 95 % interval."""
 
     name: str
+    against: str
+    """Name of the reference."""
     value: float
     low: float | None
     high: float | None
@@ -192,29 +194,32 @@ def forest(key: str, title: str, caption: str, measured: Mapping[str, Sequence[D
     kept = {axis: rows for axis, rows in measured.items() if rows}
     if not kept:
         return None
-    farthest = [(axis, max(rows, key=lambda row: abs(row.value))) for axis, rows in kept.items()]
+    farthest = {axis: max(rows, key=lambda row: abs(row.value)) for axis, rows in kept.items()}
+    ends = [f"{axis}, {row.name} against {row.against}, {row.value:+.3f}" for axis, row in farthest.items()]
     return Figure(
         key, title, caption,
-        "Farthest from zero: " + "; ".join(f"{axis}, {row.name}, {row.value:+.3f}" for axis, row in farthest) + ".",
+        "Farthest from zero: " + "; ".join(ends) + ".",
         {axis: _forest_variant(axis, rows) for axis, rows in kept.items()}, "Measured",
     )  # fmt: skip
 
 
 def _forest_variant(axis: str, rows: Sequence[Difference]) -> dict[str, Any]:
-    names = [row.name for row in rows]
+    places = [escaped(f"{row.name} against {row.against}") for row in rows]
     values = [row.value for row in rows]
     data: list[Trace] = [{
-        "type": "scatter", "mode": "markers", "showlegend": False, "x": values, "y": [escaped(name) for name in names],
+        "type": "scatter", "mode": "markers", "showlegend": False, "x": values, "y": places,
         "error_x": error_bars("@series0", values, [(row.low, row.high) for row in rows]),
         "marker": {"size": 10, "color": "@series0", "symbol": ["circle" if r.shown else "circle-open" for r in rows]},
         "customdata": ["" if r.low is None or r.high is None else f"[{r.low:+.3f}, {r.high:+.3f}]" for r in rows],
         "hovertemplate": "%{y}<br>%{x:+.3f} %{customdata}<extra></extra>",
     }]  # fmt: skip
     layout = layout_of(
-        110 + 30 * len(rows),
-        xaxis={"title": {"text": f"{escaped(axis)}, difference"}, "zerolinecolor": "@ink", "zerolinewidth": 2},
-        yaxis=name_axis(names, autorange="reversed"),
-    )
+        120 + 40 * len(rows),
+        xaxis={"title": {"text": f"{escaped(axis)},<br>difference"}, "zerolinecolor": "@ink", "zerolinewidth": 2,
+               "nticks": 6, "tickangle": 0},
+        yaxis={"tickmode": "array", "tickvals": places, "showgrid": False, "autorange": "reversed",
+               "ticktext": [f"{short(row.name)}<br>against {short(row.against)}" for row in rows]},
+    )  # fmt: skip
     return {"data": data, "layout": layout}
 
 
