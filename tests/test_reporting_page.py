@@ -388,5 +388,5 @@ def test_report_writes_the_page_of_an_ablation_and_refuses_what_is_none(tmp_path
     assert "It sets training.lambda_cls = 0.0." in text
     for garbage in ("[]", "{}", '{"cells": 3, "seeds": [], "comparisons": []}', '{"comparisons": [{"cell": 1}]}', "x"):
         result.write_text(garbage, encoding="utf-8")
-        with pytest.raises(InputError, match="is not what an ablation writes|cannot be read"):
+        with pytest.raises(InputError, match=r"is not what an ablation writes|cannot be read"):
             write_ablation_page(folder)
