@@ -1,6 +1,7 @@
 """The figures' numbers, where they are more than a copy of the view's."""
 
 from emoloom.records import MetricValue
+from emoloom.reporting.drawing import short
 from emoloom.reporting.figures import figures_of
 from emoloom.reporting.score_figures import Difference, forest, front
 from reporting_fake import make_inputs, make_leaderboard, make_view
@@ -56,3 +57,12 @@ def test_a_corpus_of_unknown_metrics_alone_has_a_table_of_them() -> None:
     view = make_view(leaderboard=make_leaderboard([*make_inputs()["leaderboard"].metrics, odd]))
     pairs = view.corpora[-1]
     assert [(column.metric, column.main) for column in pairs.columns] == [("odd@all", True)]
+
+
+def test_a_long_name_is_told_apart_from_its_control() -> None:
+    name = "dir:/data/models/some/long/path/to/tiny"
+    assert short(name) == "\u2026" + name[-29:]
+    assert short(f"random:{name}") == "random:\u2026" + name[-22:]
+    assert short(f"untrained {name}").startswith("untrained \u2026")
+    assert {len(short(one)) for one in (name, f"random:{name}", f"untrained {name}")} == {30}
+    assert short("hub:org/name@1f0c9d") == "hub:org/name"
