@@ -359,12 +359,13 @@ def _clock(folder: Path) -> Iterator[Callable[[], float]]:
 
 
 def label_heads(weights: Path | None, config: Config) -> Path | None:
-    """The file of heads beside trained weights, where one of them was trained to give the labels' probabilities."""
+    """The heads beside trained weights, where one was trained to give the labels' probabilities; else None."""
     from emoloom.training.loop import HEADS
 
     if weights is None or not config.training.lambda_cls or config.training.classify_by != "head":
         return None
-    return weights.with_name(HEADS)
+    path = weights.with_name(HEADS)
+    return path if path.exists() else None
 
 
 def load_model(candidate: Candidate, weights: Path | None, config: Config) -> Any:
