@@ -8,6 +8,7 @@ from typing import Any
 from emoloom.contract.parser import parse
 from emoloom.contract.prompt import LABELS, contract_id, line_of, render_target
 from emoloom.records import (
+    Calibration,
     Certificate,
     Check,
     Example,
@@ -18,7 +19,10 @@ from emoloom.records import (
     Target,
     Vad,
 )
+from emoloom.reporting.ablation_page import render_ablation
 from emoloom.reporting.view import View, build_view
+from emoloom.scoring.ablation import Comparison, Outcome
+from emoloom.scoring.calibration import calibrations
 from emoloom.scoring.scorecard import score_corpus
 
 MEAN = Vad(v=0.52, a=0.48, d=0.5)
@@ -155,6 +159,49 @@ def make_leaderboard(metrics: list[MetricValue], **changes: Any) -> Leaderboard:
     return Leaderboard(**(values | changes))
 
 
+def make_probabilities(system: str, rows: list[Example]) -> list[Prediction]:
+    """Answers with the probabilities of a head that knows the label as often as the system does, and is too sure."""
+    draw = random.Random(f"{system} probabilities")
+    found = []
+    for row, answer in zip(rows, make_predictions(system, rows), strict=True):
+        likely = row.labels[0] if row.labels and draw.random() < SKILL[system] else draw.choice(LABELS)
+        given = [round(min(1.0, draw.expovariate(40) + (0.85 if label == likely else 0.0)), 4) for label in LABELS]
+        found.append(answer.model_copy(update={"label_probabilities": tuple(given)}))
+    return found
+
+
+def make_calibration(systems: tuple[str, ...] = ("smollm2-360m", "smollm2-135m")) -> tuple[Calibration, ...]:
+    """What `score` finds of the probabilities of two systems."""
+    rows = make_rows("builtin", 120)
+    return tuple(one for system in systems for one in calibrations(system, rows, make_probabilities(system, rows)))
+
+
+def make_comparisons(cell: str = "cls+reg+vad") -> list[Comparison]:
+    """Two cells of an ablation: one better on a metric and worse on another, one that shows nothing."""
+
+    def outcome(metric: str, difference: float | None, says: str) -> Outcome:
+        low, high = (None, None) if difference is None else (difference - 0.02, difference + 0.02)
+        reference = None if difference is None else 0.4
+        return Outcome(
+            corpus="builtin", metric=metric, value=None if difference is None else 0.4 + difference,
+            reference=reference, difference=difference, low=low, high=high, p_adjusted=0.01, says=says,
+        )  # fmt: skip
+
+    first = (outcome("macro_f1@all", 0.05, "better"), outcome("weak:skill@all", -0.06, "worse"),
+             outcome("gold:skill@all", None, "not shown"))  # fmt: skip
+    second = (outcome("macro_f1@all", 0.01, "not shown"), outcome("weak:skill@all", 0.0, "not shown"))
+    return [
+        Comparison(cell=cell, against="cls+reg", n_seeds=3, outcomes=first),
+        Comparison(cell="sft", against="full", n_seeds=3, outcomes=second),
+    ]
+
+
+def ablation_page(name: str = "fake-ablation", cell: str = "cls+reg+vad") -> str:
+    """The page of that ablation."""
+    cells = {cell: {"asks": f"what does {cell} add?", "changes": {"training.lambda_vad": 1.0, cell: cell}}}
+    return render_ablation(name, make_comparisons(cell), cells, [0, 1, 2])
+
+
 def make_log(system: str, rate: float) -> list[dict[str, Any]]:
     """A training log with two terms, one of which has nothing to count on every third step, and a sampler."""
     draw = random.Random(f"log {system}")
@@ -191,7 +238,7 @@ def make_inputs() -> dict[str, Any]:
         for system, rate in (("smollm2-360m", 0.12), ("smollm2-135m", 0.07), ("random:smollm2-135m", 0.01))
     }
     return {
-        "leaderboard": make_leaderboard(metrics),
+        "leaderboard": make_leaderboard(metrics, calibration=make_calibration()),
         "rows": rows,
         "predictions": predictions,
         "manifests": [
@@ -211,6 +258,7 @@ def make_inputs() -> dict[str, Any]:
         },
         "defaults": {"run": {"name": "", "seed": 0},
                      "training": {"learning_rate": 2e-4, "budget": "60000 tokens"}},
+        "sources": {"run.name": "file fake.toml", "training.learning_rate": "--set"},
         "environment": {"device": "cpu", "threads": 2, "torch": "2.13.0"},
         "training": training,
     }  # fmt: skip
@@ -245,10 +293,15 @@ def hostile_view() -> View:
         ranked_corpus=corpus,
         systems=(SystemRow(name=name, kind="candidate", rank=1, tie_group=1),),
         checks=tuple(Check(code="<i>c", status="failed", message=text) for text in HOSTILE),
+        calibration=tuple(
+            one.model_copy(update={"system": name, "corpus": corpus, "label": one.label and f"<b>{one.label}"})
+            for one in make_calibration(("smollm2-360m",))
+        ),
     )
     return build_view(
         leaderboard, rows={corpus: rows}, predictions={name: {corpus: answers}},
         manifests=[{"name": text, "licence": text, "notes": [text]} for text in HOSTILE],
-        config={text: {text: text} for text in HOSTILE}, costs={name: {text: text for text in HOSTILE}},
+        config={text: {text: text} for text in HOSTILE}, sources={f"{t}.{t}": t for t in HOSTILE},
+        costs={name: {text: text for text in HOSTILE}},
         environment={text: text for text in HOSTILE}, training={name: make_log(name, 0.1)},
     )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emoloom.config import Config, config_template, load_config
+from emoloom.config import Config, RunSettings, config_template, load_config, with_changes
 from emoloom.errors import InputError
 
 
@@ -194,3 +194,23 @@ def test_any_bare_text_as_a_value_is_kept_or_refused(text):
     except InputError:
         return
     assert found.run.directory == text.strip()
+
+
+def test_a_config_knows_where_each_value_was_given_and_is_equal_without_it(tmp_path):
+    path = write(tmp_path, "[run]\nseed = 7\n[training]\nclip_norm = 2.0\n")
+    config = load_config(path, ("training.clip_norm=3", 'run.name="x"'), "corpora")
+    assert config.sources == {
+        "run.seed": f"file {path.name}",
+        "training.clip_norm": "--set",
+        "run.name": "--set",
+        "data.data_dir": "--data-dir",
+    }
+    same = load_config(None, ("run.seed=7", "training.clip_norm=3", "run.name=x", "data.data_dir=corpora"))
+    assert same == config
+    assert hash(same) == hash(config)
+    assert same != load_config(path)
+    cell = with_changes(config, {"run.seed": 8}, "cell sft")
+    assert (cell.sources["run.seed"], cell.sources["run.name"]) == ("cell sft", "--set")
+    assert config.sources["run.seed"] == f"file {path.name}"
+    assert Config().sources == {}
+    assert Config(run=RunSettings(seed=3)).sources == {"run.seed": "a program"}

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from emoloom.reporting.figures import figures_of
 from emoloom.reporting.page import render_page
-from reporting_fake import HOSTILE, MEAN, answer_line, hostile_view, make_rows, make_view, prediction
+from emoloom.reporting.reliability import POOLED
+from reporting_fake import HOSTILE, MEAN, ablation_page, answer_line, hostile_view, make_rows, make_view, prediction
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -40,6 +42,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, view in (("report", make_view(noise=NOISE)), ("hostile", hostile_view())):
         made[name] = folder / f"{name}.html"
         made[name].write_text(render_page(view), encoding="utf-8")
+    for name, cell in (("ablation", "cls+reg+vad"), ("hostile-ablation", "".join(HOSTILE[:4]))):
+        made[name] = folder / f"{name}.html"
+        made[name].write_text(ablation_page(cell, cell), encoding="utf-8")
     return made
 
 
@@ -96,6 +101,39 @@ def test_every_figure_is_drawn_without_a_word_in_the_console_or_a_request(visit:
     opened.page.click("#more") if opened.page.is_visible("#more") else None
     assert opened.said == []
     assert opened.asked == [opened.page.url]
+
+
+@pytest.mark.parametrize("name", ["ablation", "hostile-ablation"])
+def test_an_ablation_is_drawn_and_saved_without_a_word_in_the_console(visit: Any, tmp_path: Path, name: str) -> None:
+    opened = visit(name)
+    assert opened.every_figure() == ["forest"]
+    assert opened.page.locator("[data-plot=forest] .scatterlayer .point").count() == 2
+    opened.page.select_option("select[data-figure=forest]", label="weak:skill@all on builtin")
+    assert "weak:skill" in opened.page.text_content("[data-plot=forest] .xtitle")
+    assert opened.asked == [opened.page.url]
+    for form, start in (("svg", b"<svg"), ("png", b"\x89PNG")):
+        with opened.page.expect_download() as download:
+            opened.page.click(f"button[data-saves=forest][data-format={form}]")
+        download.value.save_as(tmp_path / form)
+        assert (tmp_path / form).read_bytes().startswith(start)
+    assert opened.page.evaluate("window.pwned") is None
+    assert opened.said == []
+
+
+def test_the_reliability_of_one_label_is_drawn_on_demand(visit: Any) -> None:
+    opened = visit()
+    place = opened.page.locator("[data-plot=reliability-0]")
+    place.scroll_into_view_if_needed()
+    opened.page.wait_for_selector("[data-plot=reliability-0] .main-svg")
+    (figure,) = [one for one in figures_of(make_view(), make_view().corpora[0], 0) if one.key == "reliability-0"]
+    for label in (POOLED, "surprise", "joy"):  # two panels, one, two
+        opened.page.select_option("select[data-figure=reliability-0]", label=label)
+        panels = figure.variants[label]["panels"]
+        assert place.locator(":scope > div").count() == len(panels)
+        n_points = sum(len(trace["x"]) for trace in panels[0]["data"][1:])
+        assert place.locator(":scope > div").first.locator(".scatterlayer .point").count() == n_points
+    assert opened.page.locator("figure:has([data-plot=reliability-0]) + details td").count() > 0
+    assert opened.said == []
 
 
 def test_choosing_a_variant_draws_it(visit: Any) -> None:
@@ -269,7 +307,13 @@ def test_the_theme_follows_the_system_and_the_button(visit: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "theme", "width"),
-    [("report", "light", 1280), ("report", "dark", 1280), ("report", "light", 390), ("hostile", "dark", 390)],
+    [
+        ("report", "light", 1280),
+        ("report", "dark", 1280),
+        ("report", "light", 390),
+        ("hostile", "dark", 390),
+        ("ablation", "dark", 390),
+    ],
 )
 def test_axe_finds_no_serious_violation(visit: Any, name: str, theme: str, width: int) -> None:
     if not AXE.exists():
@@ -306,7 +350,7 @@ def test_hostile_text_stays_text(visit: Any) -> None:
     assert opened.page.evaluate("document.querySelectorAll('main img, main iframe, main script').length") == 0
 
 
-@pytest.mark.parametrize("name", ["report", "hostile"])
+@pytest.mark.parametrize("name", ["report", "hostile", "ablation", "hostile-ablation"])
 def test_on_a_phone_nothing_is_wider_than_the_screen(visit: Any, name: str) -> None:
     opened = visit(name, viewport={"width": 390, "height": 844}, has_touch=True)
     opened.every_figure()

@@ -1,6 +1,7 @@
 """The figures' numbers, where they are more than a copy of the view's."""
 
 from emoloom.records import MetricValue
+from emoloom.reporting.drawing import short
 from emoloom.reporting.figures import figures_of
 from emoloom.reporting.score_figures import Difference, forest, front
 from reporting_fake import make_inputs, make_leaderboard, make_view
@@ -13,16 +14,18 @@ def test_the_pareto_front_keeps_what_nothing_beats_in_both() -> None:
 
 
 def test_a_forest_plot_draws_each_difference_with_its_interval_in_the_order_given() -> None:
-    rows = [Difference("no flips", -0.02, -0.05, 0.01), Difference("<b>", 0.03, None, None)]
-    figure = forest("ablation", "Ablation", "Against the whole loss.", "macro_f1@all moved", rows)
+    rows = [Difference("no flips", "all", -0.02, -0.05, 0.01, False), Difference("<b>", "all", 0.03, None, None, True)]
+    figure = forest("ablation", "Ablation", "Against the whole loss.", {"macro_f1@all": rows, "empty": []})
     assert figure is not None
-    (trace,) = figure.variants[""]["data"]
-    assert (trace["x"], trace["y"]) == ([-0.02, 0.03], ["no flips", "&lt;b&gt;"])
+    assert list(figure.variants) == ["macro_f1@all"]
+    (trace,) = figure.variants["macro_f1@all"]["data"]
+    assert trace["marker"]["symbol"] == ["circle-open", "circle"]
+    assert (trace["x"], trace["y"]) == ([-0.02, 0.03], ["no flips against all", "&lt;b&gt; against all"])
     assert [round(x, 9) for x in trace["error_x"]["array"]] == [0.03, 0.0]
     assert [round(x, 9) for x in trace["error_x"]["arrayminus"]] == [0.03, 0.0]
-    assert figure.variants[""]["layout"]["yaxis"]["autorange"] == "reversed"
-    assert "Farthest from zero: <b>, +0.030" in figure.description
-    assert forest("ablation", "Ablation", "", "", []) is None
+    assert figure.variants["macro_f1@all"]["layout"]["yaxis"]["autorange"] == "reversed"
+    assert "Farthest from zero: macro_f1@all, <b> against all, +0.030" in figure.description
+    assert forest("ablation", "Ablation", "", {"macro_f1@all": []}) is None
 
 
 def test_metrics_of_a_slice_are_drawn_for_every_system_that_has_them() -> None:
@@ -54,3 +57,12 @@ def test_a_corpus_of_unknown_metrics_alone_has_a_table_of_them() -> None:
     view = make_view(leaderboard=make_leaderboard([*make_inputs()["leaderboard"].metrics, odd]))
     pairs = view.corpora[-1]
     assert [(column.metric, column.main) for column in pairs.columns] == [("odd@all", True)]
+
+
+def test_a_long_name_is_told_apart_from_its_control() -> None:
+    name = "dir:/data/models/some/long/path/to/tiny"
+    assert short(name) == "\u2026" + name[-29:]
+    assert short(f"random:{name}") == "random:\u2026" + name[-22:]
+    assert short(f"untrained {name}").startswith("untrained \u2026")
+    assert {len(short(one)) for one in (name, f"random:{name}", f"untrained {name}")} == {30}
+    assert short("hub:org/name@1f0c9d") == "hub:org/name"

@@ -12,14 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from emoloom.cli import app
 from emoloom.errors import InputError
 from emoloom.records import SystemRow
 from emoloom.reporting import page
+from emoloom.reporting.ablation_page import render_ablation, write_ablation_page
 from emoloom.reporting.page import LIBRARIES, TEMPLATES, VENDOR, render_page
 from emoloom.reporting.payload import encode_payload, payload_of
 from emoloom.reporting.view import View
-from reporting_fake import HOSTILE, hostile_view, make_leaderboard, make_view
+from reporting_fake import (
+    HOSTILE,
+    ablation_page,
+    hostile_view,
+    make_comparisons,
+    make_inputs,
+    make_leaderboard,
+    make_view,
+)
 
 VOID = {"meta", "link", "input", "br", "line", "circle"}
 
@@ -157,7 +168,7 @@ def test_every_figure_has_data_a_place_and_a_description(document: Document, vie
     assert set(places) == set(figures)
     kinds = {key.partition("-")[0] for key in figures}
     assert kinds == {
-        "scores", "pareto", "labels", "confusion", "vad", "plane", "failures", "learning", "sampler",
+        "scores", "pareto", "labels", "reliability", "confusion", "vad", "plane", "failures", "learning", "sampler",
     }  # fmt: skip
     assert all(place["role"] == "img" and len(place["aria-label"] or "") > 40 for place in places.values())
     systems = {"smollm2-360m", "smollm2-135m", "gemma-3-270m", "random:smollm2-135m", "untrained smollm2-135m"}
@@ -238,9 +249,12 @@ def test_a_run_without_rows_costs_or_curves_still_has_a_page() -> None:
     document = Document(render_page(view))
     assert document.data()["corpora"] == []
     assert 'id="list"' not in "".join(str(attributes) for _, attributes in document.elements)
-    assert {key.partition("-")[0] for key in document.data()["figures"]} == {"scores", "pareto", "failures"}, (
-        "the number of parameters is a cost, too"
-    )
+    assert {key.partition("-")[0] for key in document.data()["figures"]} == {
+        "scores",
+        "pareto",
+        "reliability",
+        "failures",
+    }, "the number of parameters is a cost, too"
 
 
 def test_a_run_in_which_everything_failed_still_has_a_page() -> None:
@@ -318,3 +332,61 @@ def test_numbers_and_cue_words_are_told_only_where_the_line_does_not_tell_them(v
                     assert (tuple(line["vad"].values()), line["rationale"]) == (answer.vad, answer.cues)
                 else:
                     assert answer.vad is None
+
+
+def test_a_page_without_probabilities_says_why_in_place_of_the_diagram() -> None:
+    board = make_inputs()["leaderboard"].model_copy(update={"calibration": ()})
+    reasons = {
+        "training.lambda_cls is 0": {},
+        "training.classify_by": {"lambda_cls": 0.5, "classify_by": "slots"},
+        "do not record them": {"lambda_cls": 0.5, "classify_by": "head"},
+    }
+    for reason, training in reasons.items():
+        document = Document(render_page(make_view(leaderboard=board, config={"training": training})))
+        assert reason in "".join(document.text)
+        assert not any(key.startswith("reliability") for key in document.data()["figures"])
+
+
+def test_every_setting_says_where_its_value_comes_from() -> None:
+    document = Document(render_page(make_view()))
+    assert "fake-run file fake.toml" in " ".join("".join(document.text).split())
+    by_name = {s.name: s.source for group in make_view().config for s in group.settings}
+    assert by_name == {"name": "file fake.toml", "seed": "default", "learning_rate": "--set", "budget": "default"}
+    old = {s.name: s.source for group in make_view(sources=None).config for s in group.settings}
+    assert old == {"name": "set", "seed": "default", "learning_rate": "set", "budget": "default"}
+    odd = make_view(sources=["x"])
+    assert odd.config[0].settings[0].source == "set"
+
+
+def test_the_page_of_an_ablation_has_a_forest_plot_only_where_something_moved() -> None:
+    document = Document(ablation_page())
+    (variants,) = document.data()["figures"].values()
+    assert list(variants) == ["macro_f1@all on builtin", "weak:skill@all on builtin"]
+    (trace,) = variants["macro_f1@all on builtin"]["data"]
+    assert trace["y"] == ["cls+reg+vad against cls+reg", "sft against full"]
+    assert trace["marker"]["symbol"] == ["circle", "circle-open"]
+    assert [round(x, 3) for x in trace["error_x"]["array"]] == [0.02, 0.02]
+    assert "better on builtin macro_f1@all; worse on builtin weak:skill@all" in "".join(document.text)
+    empty = Document(render_ablation("none", [], {}, [0]))
+    assert empty.data()["figures"] == {}
+    assert not any("data-plot" in attributes for _, attributes in empty.elements)
+    hostile = ablation_page("".join(HOSTILE[:4]), "".join(HOSTILE[:4]))
+    assert "<script>window.pwned" not in hostile
+
+
+def test_report_writes_the_page_of_an_ablation_and_refuses_what_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "t-ablation"
+    folder.mkdir()
+    result = folder / "ablation.json"
+    cells = [{"name": "sft", "asks": "what do all terms bring?", "changes": {"training.lambda_cls": 0.0}}]
+    comparisons = [comparison.model_dump(mode="json") for comparison in make_comparisons()]
+    result.write_text(json.dumps({"cells": cells, "seeds": [0, 1], "comparisons": comparisons}), encoding="utf-8")
+    done = CliRunner().invoke(app, ["report", str(folder)])
+    assert (done.exit_code, done.output.strip()) == (0, str(folder / "ablation.html"))
+    text = "".join(Document((folder / "ablation.html").read_text(encoding="utf-8")).text)
+    assert "2 training seeds each" in text
+    assert "It sets training.lambda_cls = 0.0." in text
+    for garbage in ("[]", "{}", '{"cells": 3, "seeds": [], "comparisons": []}', '{"comparisons": [{"cell": 1}]}', "x"):
+        result.write_text(garbage, encoding="utf-8")
+        with pytest.raises(InputError, match=r"is not what an ablation writes|cannot be read"):
+            write_ablation_page(folder)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from emoloom.errors import InputError, nearest
 
@@ -200,6 +200,26 @@ class Config(Section):
     decoding: DecodingSettings = DecodingSettings()
     screening: ScreeningSettings = ScreeningSettings()
     scoring: ScoringSettings = ScoringSettings()
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """`section.key` to where its value was given: `file NAME`, a flag, a cell of a study; the rest is default."""
+        defaults = Config().model_dump()
+        given = {
+            f"{section}.{key}": "a program"
+            for section, keys in self.model_dump().items()
+            for key, value in keys.items()
+            if value != defaults[section][key]
+        }
+        return given | self._sources
+
+    def __eq__(self, other: object) -> bool:
+        """Two configs with the same values are equal, wherever these were given."""
+        return isinstance(other, Config) and dict(self) == dict(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(dict(self).values()))
 
     @model_validator(mode="after")
     def _terms_have_data(self) -> Self:
@@ -210,18 +230,25 @@ class Config(Section):
         return self
 
 
-def load_config(path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:
-    """Read a TOML file (or none: all defaults) and apply `section.key=value` overrides.
+def load_config(path: Path | None = None, overrides: tuple[str, ...] = (), data_dir: str = "") -> Config:
+    """Read a TOML file (or none: all defaults) and apply `section.key=value` overrides, then a folder of corpora.
 
     Raises:
         InputError: the file cannot be read, or a key or value is wrong; names the key and the nearest known one.
     """
     tree = _read_toml(path) if path else {}
     where = str(path) if path else "built-in defaults"
+    # a branch that is no section is an error of its own, below
+    keys = [f"{section}.{key}" for section, branch in tree.items() if isinstance(branch, dict) for key in branch]
+    sources = dict.fromkeys(keys, f"file {path.name}" if path else "")
     for override in overrides:
-        _apply_override(tree, override)
+        sources[_apply_override(tree, override)] = "--set"
         where = f"{path or 'built-in defaults'} with --set"
-    return config_from_json(tree, where)
+    if data_dir:
+        sources[_apply_override(tree, f"data.data_dir={json.dumps(data_dir)}")] = "--data-dir"
+    config = config_from_json(tree, where)
+    config._sources.update(sources)
+    return config
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -235,7 +262,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"not valid TOML: {_short(error)}", where=str(path), next_step="mend that line") from error
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> None:
+def _apply_override(tree: dict[str, Any], override: str) -> str:
+    """Set one value in the tree; returns its `section.key`."""
     key, separator, raw = override.partition("=")
     section, dot, name = key.strip().partition(".")
     if not separator or not dot:
@@ -250,6 +278,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     if not isinstance(branch, dict):
         raise InputError(f"'{section}' is not a section", where="--set")
     branch[name] = value
+    return f"{section}.{name}"
 
 
 def config_from_json(tree: dict[str, Any], where: str) -> Config:
@@ -273,13 +302,15 @@ def with_changes(config: Config, changes: Mapping[str, Any], where: str) -> Conf
     Args:
         config: to start from; it stays as it is.
         changes: `section.key` to a plain JSON value.
-        where: names the config in an error.
+        where: names the config in an error, and is the source of the changed values.
     """
     tree = config.model_dump(mode="json")
     for key, value in changes.items():
         section, _, name = key.partition(".")
         tree[section][name] = value
-    return config_from_json(tree, where)
+    changed = config_from_json(tree, where)
+    changed._sources.update({**config.sources, **dict.fromkeys(changes, where)})
+    return changed
 
 
 class _NoSettingError(Exception):

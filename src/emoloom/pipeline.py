@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -31,8 +30,7 @@ PIPED_WIDTH = 110
 
 def configure(path: Path | None, data_dir: str, overrides: tuple[str, ...]) -> Config:
     """The config of a command: file, `--data-dir`, `--set`."""
-    extra = (f"data.data_dir={json.dumps(data_dir)}",) if data_dir else ()
-    return load_config(path, (*overrides, *extra))
+    return load_config(path, overrides, data_dir)
 
 
 def screen(config: Config) -> Path:
@@ -226,6 +224,7 @@ def _begin(run: RunFolder, config: Config) -> Data:
     if run.config.exists():
         _check_same(run, store.read_json(run.config), settings)
     data = _data_stage(run, config)
+    store.write_json(run.sources, dict(config.sources))
     store.write_json(run.config, settings)
     return data
 
@@ -383,4 +382,5 @@ def _view(run: RunFolder, config: Config, data: Data, systems: list[Any], board:
         training=training_logs(run, config),
         noise=noises(run, config),
         drift=drift_studies(run, config, list(data.evaluation)),
+        sources=store.read_json(run.sources) if run.sources.exists() else None,
     )

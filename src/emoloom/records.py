@@ -158,6 +158,8 @@ class Prediction(Record):
     """Cue words of the rationale that are not in the text."""
     certificate: Certificate | None
     """None for predictions that no language model made (floors, external files)."""
+    label_probabilities: tuple[Unit, ...] | None = Field(None, exclude_if=lambda found: found is None)
+    """p_k of each label of the contract, in its order, by the trained label head; written only where there is one."""
 
 
 class MetricValue(Record):
@@ -179,6 +181,39 @@ class MetricValue(Record):
     """Rows asked for."""
     note: str = ""
     """What a reader must know: labels without support, why the value is None."""
+
+
+class ReliabilityBin(Record):
+    """Pairs (row, label) of like probability."""
+
+    probability: Unit
+    """Mean probability that the system gave."""
+    observed: Unit
+    """Share of the pairs in which the row has the label."""
+    n: int
+    """Pairs."""
+
+
+class Calibration(Record):
+    """How far the probabilities of a system's label head can be believed, on one corpus."""
+
+    system: str
+    corpus: str
+    label: str
+    """One label, or empty for all labels pooled."""
+    n_rows: int
+    n_positive: int
+    """Pairs (row, label) in which the row has the label."""
+    expected_error: float
+    """Expected calibration error: mean |probability - observed| over the bins, each by its pairs."""
+    brier: float
+    """Mean squared difference of probability and truth (0 or 1) over the pairs."""
+    brier_of_rates: float
+    """The Brier score of saying every label's share of these rows for each row: what a useful probability is below."""
+    average_precision: float | None
+    """Area under precision against recall over all thresholds; pooled, the mean over labels with support (macro)."""
+    bins: tuple[ReliabilityBin, ...]
+    """At most ten bins of equal mass, equal probabilities in one bin, least probable first."""
 
 
 SystemKind = Literal["candidate", "control", "untrained", "floor"]
@@ -239,6 +274,8 @@ class Leaderboard(Record):
     systems: tuple[SystemRow, ...]
     """Ranked systems in order, then the rest."""
     metrics: tuple[MetricValue, ...]
+    calibration: tuple[Calibration, ...] = Field((), exclude_if=lambda found: not found)
+    """Of systems with a trained label head; absent where there is none."""
     checks: tuple[Check, ...]
     verdict: str
     """A few sentences: which candidate, how sure, what would tell a tie apart, and against which floor."""

@@ -222,6 +222,7 @@ class RunFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.config = root / "config.json"
+        self.sources = root / "config-sources.json"
         self.plan = root / "plan.json"
         self.data = root / "data"
         self.training_rows = self.data / "train.jsonl"

@@ -27,6 +27,7 @@ def ablate(
     from emoloom import pipeline
     from emoloom.progress import say
     from emoloom.reporting.ablation import print_ablation, print_plan
+    from emoloom.reporting.ablation_page import write_ablation_page
     from emoloom.studies.ablate import grid, run_ablation
 
     settings = pipeline.configure(config, data_dir, tuple(overrides or ()))
@@ -37,10 +38,12 @@ def ablate(
         return
     folder = Path(settings.run.directory).expanduser() / f"{settings.run.name}-ablation"
     found = run_ablation(cells, numbers, settings, folder, lambda each: pipeline.decode(pipeline.train(each)), say)
+    page = write_ablation_page(folder)
     if as_json:
         print_json([comparison.model_dump(mode="json") for comparison in found])
     else:
         print_ablation(cells, found)
+        print(f"report: {page}")
 
 
 def seeds_of(text: str) -> list[int]:

@@ -76,12 +76,13 @@ def report(
     run: RunArgument,
     shown: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
-    """Write the HTML report of a scored run, and its table as CSV, Markdown and LaTeX; needs no model."""
+    """Write the HTML report of a scored run, and its table as CSV, Markdown and LaTeX; or of an ablation's folder."""
     import webbrowser
 
     from emoloom import pipeline
+    from emoloom.reporting.ablation_page import write_ablation_page
 
-    path = pipeline.report(run)
+    path = write_ablation_page(run) if (run / "ablation.json").exists() else pipeline.report(run)
     print(path)
     if shown and not webbrowser.open(path.resolve().as_uri()):
         raise InputError("no browser could be started", where=str(path), next_step="open the file by hand")

@@ -21,6 +21,8 @@ class Recheck(NamedTuple):
     """Normative forwards that the row took part in."""
     rung: int
     """Sequence length L of the pinned shape [B, L]."""
+    state: Sequence[float]
+    """[width] hidden state at the last prompt token, which a trained head reads."""
 
 
 def recheck(
@@ -54,4 +56,4 @@ def _compare(tokens: tuple[int, ...], choice: Choice, protocol: Protocol, eos_id
     agrees = next((place for place in range(ended) if tokens[place] != choice.tokens[place]), ended)
     if agrees == len(tokens) and eos_id not in tokens and len(tokens) < protocol.max_new_tokens:
         agrees -= 1  # it stops where the forward goes on
-    return Recheck(agrees, min(choice.margins[: len(tokens)]), 1, rung)
+    return Recheck(agrees, min(choice.margins[: len(tokens)]), 1, rung, choice.state.tolist())

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import torch
+
 from emoloom.decoding.draft import draft
 from emoloom.decoding.grammar import FREE, Node
 from emoloom.decoding.normative import Answer, choose
@@ -32,6 +34,7 @@ class _Work:
         self.drafted: list[int] = []
         self.margin = float("inf")
         self.forwards = 0
+        self.state = torch.empty(0)
 
 
 def answer(
@@ -66,7 +69,7 @@ def answer(
         for group in _groups(to_verify, protocol.batch_rows, flush=not to_draft):
             for work in _verify_group(model, protocol, eos_id, group):
                 if _finished(work, protocol, eos_id):
-                    yield work.row, Answer(work.verified, work.margin, work.forwards, work.rung)
+                    yield work.row, Answer(work.verified, work.margin, work.forwards, work.rung, work.state.tolist())
                 else:
                     to_draft.append(work)
 
@@ -98,6 +101,7 @@ def _verify_group(model: Any, protocol: Protocol, eos_id: int, group: list[_Work
     for work, (_, line), choice in zip(group, rows, choose(model, protocol, group[0].rung, rows), strict=True):
         work.verified, work.drafted, work.margin = [], [], float("inf")
         work.forwards += 1
+        work.state = choice.state
         for place, (token, margin) in enumerate(zip(choice.tokens, choice.margins, strict=True)):
             work.verified.append(token)
             work.margin = min(work.margin, margin)

@@ -25,6 +25,8 @@ class Choice(NamedTuple):
     """[max_new_tokens] ids."""
     margins: list[float]
     """[max_new_tokens] top-1 minus top-2 logit."""
+    state: torch.Tensor
+    """[width] hidden state at the last prompt token, in the protocol's dtype."""
 
 
 class Answer(NamedTuple):
@@ -36,6 +38,8 @@ class Answer(NamedTuple):
     forwards: int
     """Normative forwards that the row took part in."""
     rung: int
+    state: Sequence[float] = ()
+    """[width] hidden state at the last prompt token; a head reads it, no token depends on it."""
 
 
 @torch.inference_mode()
@@ -68,7 +72,8 @@ def choose(model: Any, protocol: Protocol, rung: int, rows: Sequence[tuple[list[
         input_ids=ids.to(device), position_ids=order.to(device), use_cache=False
     ).last_hidden_state
     index = positions.to(device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
-    logits = model.get_output_embeddings()(hidden.gather(1, index)).float()
+    gathered = hidden.gather(1, index)
+    logits = model.get_output_embeddings()(gathered).float()
     values, tokens = logits.topk(2, dim=-1)
     if not bool(torch.isfinite(values[: len(rows)]).all()):
         raise CandidateError("the logits are not finite", code="nan-logits")
@@ -76,7 +81,8 @@ def choose(model: Any, protocol: Protocol, rung: int, rows: Sequence[tuple[list[
     best = tokens[..., 0]
     for slot, place in (margins == 0).nonzero().tolist():  # topk does not promise the lowest id on a tie
         best[slot, place] = (logits[slot, place] == values[slot, place, 0]).nonzero()[0, 0]
-    return [Choice(best[slot].tolist(), margins[slot].tolist()) for slot in range(len(rows))]
+    states = gathered[:, 0].clone()  # a view would keep the states of all places alive
+    return [Choice(best[slot].tolist(), margins[slot].tolist(), states[slot]) for slot in range(len(rows))]
 
 
 def step(model: Any, protocol: Protocol, eos_id: int, prompts: Sequence[list[int]]) -> list[Answer]:
@@ -98,12 +104,16 @@ def step(model: Any, protocol: Protocol, eos_id: int, prompts: Sequence[list[int
 def _step_group(model: Any, protocol: Protocol, eos_id: int, rung: int, prompts: list[list[int]]) -> list[Answer]:
     tokens: list[list[int]] = [[] for _ in prompts]
     margins: list[list[float]] = [[] for _ in prompts]
+    states: list[torch.Tensor] = []
     for place in range(protocol.max_new_tokens):
         running = [slot for slot, done in enumerate(tokens) if not done or done[-1] != eos_id]
         if not running:
             break
         choices = choose(model, protocol, rung, list(zip(prompts, tokens, strict=True)))
+        states = states or [choice.state for choice in choices]
         for slot in running:
             tokens[slot].append(choices[slot].tokens[place])
             margins[slot].append(choices[slot].margins[place])
-    return [Answer(t, min(m), len(t), rung) for t, m in zip(tokens, margins, strict=True)]
+    return [
+        Answer(t, min(m), len(t), rung, state.tolist()) for t, m, state in zip(tokens, margins, states, strict=True)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from emoloom.contract.parser import parse, unfaithful_cues
@@ -13,6 +13,8 @@ from emoloom.decoding.protocol import Protocol, same_shape
 from emoloom.models.codec import Codec
 from emoloom.records import Certificate, DecodingMode, Example, Finish, Prediction
 
+LabelProbabilities = Callable[[Sequence[float]], tuple[float, ...]]
+
 
 def predict(
     model: Any,
@@ -22,6 +24,7 @@ def predict(
     *,
     draft_rows: int,
     mode: DecodingMode = "verify",
+    label_probabilities: LabelProbabilities | None = None,
 ) -> Iterator[Prediction]:
     """Yield the normative prediction of every example as it is ready, in no particular order.
 
@@ -32,6 +35,8 @@ def predict(
         examples: rows to answer.
         draft_rows: rows drafted together; changes speed only.
         mode: `verify` where the self-check allows it; `step` is slower and needs nothing but the definition.
+        label_probabilities: of a trained label head, from the hidden state at the last prompt token [width], which the
+            normative forward computes anyway; no answer depends on it.
     """
     requests = [Request(index, codec.encode_prompt(example.text)) for index, example in enumerate(examples)]
     if mode == "step":
@@ -40,7 +45,10 @@ def predict(
         grammar = answer_grammar(codec)
         answers = answer(model, protocol, codec.eos_id, requests, draft_rows=draft_rows, grammar=grammar)
     for row, answered in answers:
-        yield prediction_of(codec, examples[row], answered)
+        found = prediction_of(codec, examples[row], answered)
+        if label_probabilities is not None:
+            found = found.model_copy(update={"label_probabilities": label_probabilities(answered.state)})
+        yield found
 
 
 def _stepped(model: Any, protocol: Protocol, eos_id: int, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from emoloom.reporting.viewdata import View
 
 N_COLOURS = 8
+_KINDS = ("untrained ", "random:", "shallow:")
+"""Beginnings of names that tell a system from the candidate it is made of."""
 Trace = dict[str, Any]
 
 
@@ -43,9 +45,10 @@ def escaped(text: str) -> str:
 
 
 def short(name: str) -> str:
-    """A system's name for legends and axes: without its revision, long ones by their end."""
+    """A system's name for legends and axes: without its revision; a long one by its kind and its end."""
     bare = name.partition("@")[0] or name
-    return escaped(bare if len(bare) <= 30 else f"\u2026{bare[-29:]}")
+    kind = next((kind for kind in _KINDS if bare.startswith(kind)), "")
+    return escaped(bare if len(bare) <= 30 else f"{kind}\u2026{bare[len(kind) - 29 :]}")
 
 
 def name_axis(names: Sequence[str], **more: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emoloom.reporting import row_figures, score_figures, training_figures
+from emoloom.reporting import reliability, row_figures, score_figures, training_figures
 from emoloom.reporting.drawing import Figure, colours_of
 from emoloom.reporting.slice_figure import slices
 from emoloom.reporting.viewdata import CorpusView, View
@@ -15,6 +15,7 @@ def figures_of(view: View, corpus: CorpusView, index: int) -> list[Figure]:
         score_figures.pareto(corpus, f"pareto-{index}") if corpus.ranked else None,
         score_figures.labels(corpus, colours_of(view), f"labels-{index}"),
         slices(corpus, colours_of(view), f"slices-{index}"),
+        reliability.reliability(corpus, colours_of(view), f"reliability-{index}"),
         row_figures.confusion(corpus, f"confusion-{index}"),
         row_figures.vad(corpus, f"vad-{index}"),
         row_figures.plane(corpus, f"plane-{index}"),

@@ -28,7 +28,38 @@ SCRIPTS = ("page.js", "board.js", "rows.js", "figures.js", "start.js")
 
 
 def render_page(view: View) -> str:
-    """One self-contained HTML document.
+    """A run's report as one self-contained HTML document.
+
+    Raises:
+        InputError: the optional packages for reports are not installed.
+    """
+    figures = [figures_of(view, corpus, index) for index, corpus in enumerate(view.corpora)]
+    training = training_figures_of(view)
+    drifting = [drift_figure(drift, index) for index, drift in enumerate(view.drift)]
+    drawn = [figure for figure in (*(f for part in figures for f in part), *training, *drifting) if figure]
+    return document(
+        "report.html.jinja", view.run, encode_payload(view, drawn),
+        view=view,
+        figures=figures,
+        training=training,
+        drifting=drifting,
+        scales=[_scale(corpus) for corpus in view.corpora],
+        costs=_pivot(view.costs),
+        statuses=Counter(check.status for check in view.checks),
+        failed=[check for check in view.checks if check.status == "failed"],
+        has_rows=any(corpus.sample for corpus in view.corpora),
+        has_costs=any(system.cost for system in view.systems),
+    )  # fmt: skip
+
+
+def document(template: str, name: str, payload: str, **context: Any) -> str:
+    """One of the project's pages.
+
+    Args:
+        template: that extends `page.html.jinja`.
+        name: of what the page is about, safe to look at.
+        payload: from `payload`, base64.
+        context: what the template shows; everything in it is escaped.
 
     Raises:
         InputError: the optional packages for reports are not installed.
@@ -51,27 +82,15 @@ def render_page(view: View) -> str:
     style = _template("report.css")
     libraries = [_library(name) for name in LIBRARIES]
     scripts = [*libraries, *(_template(name) for name in SCRIPTS)]
-    figures = [figures_of(view, corpus, index) for index, corpus in enumerate(view.corpora)]
-    training = training_figures_of(view)
-    drifting = [drift_figure(drift, index) for index, drift in enumerate(view.drift)]
-    drawn = [figure for figure in (*(f for part in figures for f in part), *training, *drifting) if figure]
-    return environment.get_template("report.html.jinja").render(
-        view=view,
+    return environment.get_template(template).render(
+        **context,
+        name=name,
         policy=_policy(style, scripts),
         # Markup marks what the project itself wrote, or base64; everything else in the template is escaped.
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
         plotly_style_ids=_style_ids(libraries),
-        payload=Markup(encode_payload(view, drawn)),
-        figures=figures,
-        training=training,
-        drifting=drifting,
-        scales=[_scale(corpus) for corpus in view.corpora],
-        costs=_pivot(view.costs),
-        statuses=Counter(check.status for check in view.checks),
-        failed=[check for check in view.checks if check.status == "failed"],
-        has_rows=any(corpus.sample for corpus in view.corpora),
-        has_costs=any(system.cost for system in view.systems),
+        payload=Markup(payload),
     )
 
 

@@ -37,6 +37,11 @@ def encode_payload(view: View, figures: Sequence[Figure], limit: int = MAX_PAYLO
     return text
 
 
+def encode_figures(figures: Sequence[Figure]) -> str:
+    """The payload of a page that has figures and no rows."""
+    return _encoded({"figures": {figure.key: figure.variants for figure in figures}})
+
+
 def payload_of(view: View, figures: Sequence[Figure], *, share: float = 1.0, with_ids: bool = False) -> dict[str, Any]:
     """The payload as JSON values, with that share of every corpus' rows."""
     names = _Names()

@@ -7,9 +7,9 @@ import inspect
 import textwrap
 from typing import Any
 
-from emoloom.records import Check, Leaderboard, MetricValue, Record, SystemRow
+from emoloom.records import Calibration, Check, Leaderboard, MetricValue, Record, ReliabilityBin, SystemRow
 
-_RECORDS: tuple[type[Record], ...] = (Leaderboard, SystemRow, MetricValue, Check)
+_RECORDS: tuple[type[Record], ...] = (Leaderboard, SystemRow, MetricValue, Calibration, ReliabilityBin, Check)
 
 
 def leaderboard_schema() -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from emoloom.reporting.definitions import define
 from emoloom.reporting.drawing import (
@@ -173,41 +173,54 @@ class Difference(NamedTuple):
     """One line of a forest plot: how far a score moves, with its paired 95 % interval."""
 
     name: str
+    against: str
+    """Name of the reference."""
     value: float
     low: float | None
     high: float | None
+    shown: bool
+    """Whether the difference is more than the rows leave to chance; drawn filled."""
 
 
-def forest(key: str, title: str, caption: str, axis: str, rows: Sequence[Difference]) -> Figure | None:
-    """Differences against one reference, which is the line at zero: ablations, two runs, anything paired.
+def forest(key: str, title: str, caption: str, measured: Mapping[str, Sequence[Difference]]) -> Figure | None:
+    """Paired differences, each against its reference, which is the line at zero; the reader chooses what is measured.
 
     Args:
         key: unique in the page.
         title: heading of the figure.
         caption: against what, and what the bars are.
-        axis: what is measured, such as `macro_f1@all moved`.
-        rows: top to bottom.
+        measured: name of what is measured -> its differences, top to bottom.
     """
-    if not rows:
+    kept = {axis: rows for axis, rows in measured.items() if rows}
+    if not kept:
         return None
-    names = [row.name for row in rows]
-    values = [row.value for row in rows]
-    data: list[Trace] = [{
-        "type": "scatter", "mode": "markers", "showlegend": False, "x": values, "y": [escaped(name) for name in names],
-        "error_x": error_bars("@series0", values, [(row.low, row.high) for row in rows]),
-        "marker": {"size": 10, "color": "@series0"}, "hovertemplate": "%{y}<br>%{x:+.3f}<extra></extra>",
-    }]  # fmt: skip
-    layout = layout_of(
-        110 + 30 * len(rows),
-        xaxis={"title": {"text": escaped(axis)}, "zerolinecolor": "@ink", "zerolinewidth": 2},
-        yaxis=name_axis(names, autorange="reversed"),
-    )
-    farthest = max(rows, key=lambda row: abs(row.value))
+    farthest = {axis: max(rows, key=lambda row: abs(row.value)) for axis, rows in kept.items()}
+    ends = [f"{axis}, {row.name} against {row.against}, {row.value:+.3f}" for axis, row in farthest.items()]
     return Figure(
         key, title, caption,
-        f"{len(rows)} differences of {axis}. Farthest from zero: {farthest.name}, {farthest.value:+.3f}.",
-        {"": {"data": data, "layout": layout}},
+        "Farthest from zero: " + "; ".join(ends) + ".",
+        {axis: _forest_variant(axis, rows) for axis, rows in kept.items()}, "Measured",
     )  # fmt: skip
+
+
+def _forest_variant(axis: str, rows: Sequence[Difference]) -> dict[str, Any]:
+    places = [escaped(f"{row.name} against {row.against}") for row in rows]
+    values = [row.value for row in rows]
+    data: list[Trace] = [{
+        "type": "scatter", "mode": "markers", "showlegend": False, "x": values, "y": places,
+        "error_x": error_bars("@series0", values, [(row.low, row.high) for row in rows]),
+        "marker": {"size": 10, "color": "@series0", "symbol": ["circle" if r.shown else "circle-open" for r in rows]},
+        "customdata": ["" if r.low is None or r.high is None else f"[{r.low:+.3f}, {r.high:+.3f}]" for r in rows],
+        "hovertemplate": "%{y}<br>%{x:+.3f} %{customdata}<extra></extra>",
+    }]  # fmt: skip
+    layout = layout_of(
+        120 + 40 * len(rows),
+        xaxis={"title": {"text": f"{escaped(axis)},<br>difference"}, "zerolinecolor": "@ink", "zerolinewidth": 2,
+               "nticks": 6, "tickangle": 0},
+        yaxis={"tickmode": "array", "tickvals": places, "showgrid": False, "autorange": "reversed",
+               "ticktext": [f"{short(row.name)}<br>against {short(row.against)}" for row in rows]},
+    )  # fmt: skip
+    return {"data": data, "layout": layout}
 
 
 _COSTS: dict[str, tuple[str, Callable[[SystemView], float | None]]] = {

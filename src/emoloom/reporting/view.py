@@ -24,6 +24,7 @@ from emoloom.reporting.confusion import confusions
 from emoloom.reporting.curves import loss_curves, sampler_curves
 from emoloom.reporting.drift import drift_view
 from emoloom.reporting.plaintext import one_line, visible
+from emoloom.reporting.reliability import calibration_of, no_probabilities
 from emoloom.reporting.sample import sample_rows
 from emoloom.reporting.takeaway import takeaway_of
 from emoloom.reporting.viewdata import (
@@ -54,6 +55,7 @@ def build_view(
     training: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     noise: Mapping[str, Mapping[str, float]] | None = None,
     drift: Sequence[DriftStudy] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> View:
     """Everything that a report shows.
 
@@ -69,6 +71,7 @@ def build_view(
         training: by system, the entries of its training log, one a step.
         noise: by system, then corpus, the largest logit difference between shapes where it was decoded.
         drift: drift studies of the run; their checks are shown with the leaderboard's, which a study never changes.
+        sources: `section.key` to where its value was given, the rest is default; None where nobody noted it.
     """
     systems = system_views(leaderboard, costs)
     return View(
@@ -86,7 +89,8 @@ def build_view(
         corpora=_corpora(leaderboard, systems, rows, predictions, noise or {}),
         checks=_checks(leaderboard, drift),
         manifests=tuple(_manifest_view(manifest) for manifest in manifests),
-        config=_setting_groups(config, defaults or {}),
+        config=_setting_groups(config, defaults or {}, sources),
+        no_probabilities="" if leaderboard.calibration else no_probabilities(config),
         contract=_contract(rows),
         environment=_fact_groups(environment),
         costs=_fact_groups(costs),
@@ -145,6 +149,7 @@ def _corpus_view(
         label_rows=labels,
         confusions=confusions(rows, predictions, systems),
         failures=failure_rows(predictions, metrics, systems),
+        calibration=calibration_of(leaderboard, name),
         sample=sample_rows(rows, predictions, systems, noise),
     )
 
@@ -180,18 +185,25 @@ def _fact_groups(tree: Mapping[str, Any]) -> tuple[FactGroup, ...]:
     )
 
 
-def _setting_groups(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[SettingGroup, ...]:
-    """The sections of a configuration, each value beside whether it is the default."""
+def _setting_groups(
+    config: Mapping[str, Any], defaults: Mapping[str, Any], sources: Mapping[str, str] | None
+) -> tuple[SettingGroup, ...]:
+    """The sections of a configuration, each value with where it comes from."""
+
+    def source(section: str, name: str, changed: bool) -> str:
+        if not isinstance(sources, Mapping):  # the file is untrusted
+            return "set" if changed else "default"
+        return one_line(str(sources.get(f"{section}.{name}", "not noted" if changed else "default")))
+
     return tuple(
         SettingGroup(
             name=group.name,
             settings=tuple(
                 Setting(
-                    name=fact.name,
-                    value=fact.value,
-                    changed=fact not in _facts(defaults.get(group.name, {})),
+                    name=fact.name, value=fact.value, changed=changed, source=source(group.name, fact.name, changed)
                 )
                 for fact in group.facts
+                for changed in [fact not in _facts(defaults.get(group.name, {}))]
             ),
         )
         for group in _fact_groups(config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from emoloom.records import Check, Record, SystemKind
+from emoloom.records import Calibration, Check, Record, SystemKind
 
 Outcome = Literal["exact", "partly", "missed", "failed", "unlabelled", "no-answer"]
 
@@ -197,6 +197,8 @@ class CorpusView(Record):
     label_rows: tuple[LabelRow, ...]
     confusions: tuple[Confusion, ...]
     failures: tuple[FailureRow, ...]
+    calibration: tuple[Calibration, ...]
+    """By system, all labels pooled and then each label; empty where no system gave probabilities."""
     sample: tuple[SampleRow, ...]
     """Every row, or a fixed sample of them where there are very many."""
 
@@ -238,6 +240,8 @@ class Setting(Record):
     value: str
     changed: bool
     """Whether it differs from the default."""
+    source: str
+    """`default`, `file NAME`, a flag, a cell of a study; only `set` where nobody noted more."""
 
 
 class SettingGroup(Record):
@@ -324,6 +328,8 @@ class View(Record):
     checks: tuple[Check, ...]
     manifests: tuple[ManifestView, ...]
     config: tuple[SettingGroup, ...]
+    no_probabilities: str
+    """Why no system has label probabilities; empty where one has."""
     contract: tuple[Fact, ...]
     """A prompt and an answer, byte for byte as a candidate reads and writes them."""
     environment: tuple[FactGroup, ...]

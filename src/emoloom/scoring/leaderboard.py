@@ -8,8 +8,9 @@ from typing import NamedTuple
 from emoloom.contract.prompt import contract_id
 from emoloom.errors import InputError
 from emoloom.progress import Tick, no_tick
-from emoloom.records import Example, Leaderboard, MetricValue, Prediction, SystemKind, SystemRow, Vad
+from emoloom.records import Calibration, Example, Leaderboard, MetricValue, Prediction, SystemKind, SystemRow, Vad
 from emoloom.scoring.alignment import align, corpus_of, data_id
+from emoloom.scoring.calibration import calibrations
 from emoloom.scoring.checks import run_checks
 from emoloom.scoring.evidence import Evidence, LeakCount
 from emoloom.scoring.ranking import Ranking, rank_metrics, rank_systems, split_systems
@@ -86,6 +87,7 @@ def build_leaderboard(
         smallest_difference=ranking.smallest_difference,
         systems=_system_rows(systems, ranking),
         metrics=(*values, *rank_metrics(ranking, rows, _points(ranking, metrics, ranked_corpus))),
+        calibration=_calibrate_all(scored, corpora),
         checks=run_checks(evidence),
         verdict=write_verdict(groups, ranking, metrics, ranked_corpus),
     )
@@ -109,6 +111,15 @@ def _score_all(
             )  # fmt: skip
         tick(done, len(cards), system.name)
     return found
+
+
+def _calibrate_all(systems: Sequence[System], corpora: Mapping[str, Sequence[Example]]) -> tuple[Calibration, ...]:
+    return tuple(
+        found
+        for system in systems
+        for name, rows in corpora.items()
+        for found in calibrations(system.name, rows, _predictions(system, name))
+    )
 
 
 def _check_names(systems: Sequence[System]) -> None:

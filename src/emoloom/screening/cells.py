@@ -276,7 +276,8 @@ def decode_cell(
                 if model is None:
                     trust = selfcheck_of(candidate, config, say)
                     model = load_model(candidate, weights, config)
-                _decode_file(folder / f"{slug}.jsonl", file_key, model, candidate, config, trust, rows)
+                    heads = label_heads(weights, config)
+                _decode_file(folder / f"{slug}.jsonl", file_key, model, candidate, config, trust, rows, heads)
         headers = {slug: store.read_header(folder / f"{slug}.jsonl") for slug in evaluation}
         environments = [header["environment"] for header in headers.values()]
         facts = {
@@ -302,28 +303,34 @@ def _has_answers(path: Path, key: str, rows: Sequence[Example]) -> bool:
 
 
 def _decode_file(
-    path: Path, key: str, model: Any, candidate: Candidate, config: Config, trust: SelfCheck, rows: Sequence[Example]
-) -> None:
+    path: Path, key: str, model: Any, candidate: Candidate, config: Config, trust: SelfCheck, rows: Sequence[Example],
+    heads: Path | None,
+) -> None:  # fmt: skip
     """Decode one corpus, verifying drafts only where the self-check allows it."""
     from emoloom.decoding.predict import predict
     from emoloom.decoding.protocol import environment, protocol_of
     from emoloom.models.codec import load_codec
+    from emoloom.training.heads import read_heads
 
+    head = {"label_head": store.file_digest(heads)} if heads else {}
+    probabilities = read_heads(heads, model).label_probabilities if heads else None
     protocol, here = protocol_of(config.decoding), environment().model_dump(mode="json")
     # a file begun elsewhere is begun anew: no file may hold the answers of two environments
-    partial = store.PartialRecords(path, Prediction, store.digest_of([key, here, trust.mode]))
+    partial = store.PartialRecords(path, Prediction, store.digest_of([key, here, trust.mode, *head.values()]))
     done = {prediction.row_id for prediction in partial.records}
     left = [row for row in rows if row.id not in done]
     codec, draft_rows = load_codec(candidate), config.decoding.draft_rows
     with bar(f"decoding {candidate.name} on {path.stem}", "rows") as tick:
         tick(len(done), len(rows), "")
-        for prediction in predict(model, codec, protocol, left, draft_rows=draft_rows, mode=trust.mode):
+        for prediction in predict(
+            model, codec, protocol, left, draft_rows=draft_rows, mode=trust.mode, label_probabilities=probabilities
+        ):
             partial.append(prediction)
             tick(len(partial.records), len(rows), "")
     by_id = {prediction.row_id: prediction for prediction in partial.records}
     partial.finish(
         (by_id[row.id] for row in rows), key=key, protocol_id=protocol.id, environment=here, mode=trust.mode,
-        noise=trust.noise,
+        noise=trust.noise, **head,
     )  # fmt: skip
 
 
@@ -351,6 +358,16 @@ def _clock(folder: Path) -> Iterator[Callable[[], float]]:
         stop.set()
         thread.join()
         path.unlink(missing_ok=True) if sys.exc_info()[0] is None else None
+
+
+def label_heads(weights: Path | None, config: Config) -> Path | None:
+    """The heads beside trained weights, where one was trained to give the labels' probabilities; else None."""
+    from emoloom.training.loop import HEADS
+
+    if weights is None or not config.training.lambda_cls or config.training.classify_by != "head":
+        return None
+    path = weights.with_name(HEADS)
+    return path if path.exists() else None
 
 
 def load_model(candidate: Candidate, weights: Path | None, config: Config) -> Any:

@@ -145,7 +145,7 @@ def run_ablation(
         cells: the grid; references are among them.
         seeds: each cell is trained once a seed.
         config: that the cells vary; its first candidate alone is trained.
-        folder: gets one run a cell and seed, `ablation.json` and `ablation.md`.
+        folder: gets one run a cell and seed, and `ablation.json`.
         run_cell: trains and decodes a run, continuing it where it was interrupted; returns its folder.
         say: receives one line a cell.
     """

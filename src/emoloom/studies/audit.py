@@ -96,6 +96,7 @@ class _Recomputation:
         """Every check by its code, in order."""
         contents = self.contents
         return {
+            "sources": lambda inspection: audit_files.check_sources(inspection, contents.run, contents.config),
             "data": lambda inspection: audit_files.check_data(inspection, contents),
             "corpora": lambda inspection: audit_files.check_corpora(inspection, contents, self.data_dir),
             "plan": lambda inspection: audit_files.check_plan(inspection, contents),

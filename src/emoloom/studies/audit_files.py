@@ -20,7 +20,7 @@ from emoloom.screening.data import Data, facts_of, promotion_rows_of
 from emoloom.screening.plan import Plan, parse_budget
 from emoloom.screening.systems import floor_key
 from emoloom.store import STAGE_FILE, TRAINED, UNTRAINED, RunFolder
-from emoloom.studies.findings import Inspection, brief, skip
+from emoloom.studies.findings import Inspection, NotCheckedError, brief, skip
 
 
 class Contents(NamedTuple):
@@ -159,6 +159,21 @@ def check_order(inspection: Inspection, path: Path, ids: Sequence[str], right: S
                 inspection.found(path, f"stands where row {wanted} belongs", found)
 
 
+def check_sources(inspection: Inspection, run: RunFolder, config: Config) -> str:
+    """Only settings have sources, and every value that is not the default has one."""
+    if not run.sources.exists():
+        raise NotCheckedError("the run was made before sources of settings were noted", "not-applicable")
+    sources, defaults = dict(store.read_json(run.sources)), Config().model_dump(mode="json")
+    known = {f"{section}.{key}" for section, keys in defaults.items() for key in keys}
+    for name in sorted(set(sources) - known):
+        inspection.found(run.sources, f"{name} is no setting")
+    for section, keys in config.model_dump(mode="json").items():
+        for key, value in keys.items():
+            if value != defaults[section][key] and f"{section}.{key}" not in sources:
+                inspection.found(run.sources, f"{section}.{key} is not the default and has no source")
+    return f"{len(sources)} settings were given, the rest are defaults"
+
+
 def check_plan(inspection: Inspection, contents: Contents) -> str:
     """The plan grants what the config asked for."""
     run, config = contents.run, contents.config
@@ -229,11 +244,13 @@ def check_decoding(inspection: Inspection, contents: Contents) -> str:
 
 def _check_decoded(inspection: Inspection, contents: Contents, name: str, state: str) -> None:
     from emoloom.decoding.protocol import Protocol, protocol_of
+    from emoloom.training.loop import WEIGHTS
 
     run = contents.run
     folder = run.predictions(name, state)
     path = folder / STAGE_FILE
     stage = _stage(inspection, contents, folder)
+    heads = cells.label_heads(run.training(name) / WEIGHTS if state == TRAINED else None, contents.config)
     protocol = protocol_of(contents.config.decoding)
     different = differing_parts(stage["protocol"], protocol.model_dump(mode="json"))
     if different:
@@ -255,6 +272,8 @@ def _check_decoded(inspection: Inspection, contents: Contents, name: str, state:
             environments.append(header["environment"])
             inspection.expect(file, "protocol_id", header["protocol_id"], protocol.id)
             inspection.expect(file, "key", header["key"], cells.predictions_key(inputs, rows[run.slug(corpus)]))
+            if "label_head" in header:  # a run of before there were probabilities names none
+                inspection.expect(file, "label_head", header["label_head"], contents.digest(heads) if heads else "")
             if header["environment"] not in stage["environments"]:
                 inspection.found(file, f"its environment is not one that {run.shown(path)} lists")
     unused = [environment for environment in stage["environments"] if environment not in environments]

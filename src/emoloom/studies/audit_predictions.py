@@ -9,21 +9,24 @@ from typing import Any, NamedTuple
 from emoloom import store
 from emoloom.config import Config
 from emoloom.contract.parser import parse, unfaithful_cues
+from emoloom.contract.prompt import LABELS
 from emoloom.corpora.selection import sample_rows
 from emoloom.decoding.certificate import Recheck, recheck
 from emoloom.decoding.normative import Answer
-from emoloom.decoding.predict import prediction_of
+from emoloom.decoding.predict import LabelProbabilities, prediction_of
 from emoloom.decoding.protocol import Protocol, environment, protocol_of
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.models.codec import Codec, load_codec
 from emoloom.progress import bar, say
 from emoloom.records import Certificate, Example, Prediction
-from emoloom.screening.cells import load_model, use_threads
+from emoloom.screening.cells import label_heads, load_model, use_threads
 from emoloom.store import STAGE_FILE, TRAINED, RunFolder
 from emoloom.studies.audit_files import Contents, check_order
 from emoloom.studies.findings import Inspection, Verified, brief, skip
 
+PROBABILITY_TOLERANCE = 0.05
+"""A label probability that another environment's arithmetic moves by no more than this is no finding."""
 BATCHES_BETWEEN_TICKS = 8
 """Full batches that are re-verified between two steps of the progress bar."""
 
@@ -39,6 +42,8 @@ class Predicted(NamedTuple):
     predictions: Sequence[Prediction]
     environment: Any
     """As the file's first line has it."""
+    has_probabilities: bool
+    """Whether the first line names the head that gave label probabilities."""
 
 
 def read_predictions(inspection: Inspection, contents: Contents) -> list[Predicted]:
@@ -51,7 +56,8 @@ def read_predictions(inspection: Inspection, contents: Contents) -> list[Predict
                 header, predictions, unchanged = store.inspect_records(path, Prediction)
                 if not unchanged:
                     inspection.found(path, "its rows are not those that its first line has the SHA-256 of")
-                found.append(Predicted(name, state, path, rows, predictions, header.get("environment")))
+                head = "label_head" in header
+                found.append(Predicted(name, state, path, rows, predictions, header.get("environment"), head))
     return found
 
 
@@ -63,6 +69,8 @@ def check_predictions(inspection: Inspection, files: Sequence[Predicted], protoc
         for prediction in file.predictions:
             if prediction.row_id in by_id:
                 _check_record(inspection, file.path, prediction, by_id[prediction.row_id], protocol)
+                n_given, n_due = len(prediction.label_probabilities or ()), len(LABELS) * file.has_probabilities
+                inspection.expect(file.path, "number of label_probabilities", n_given, n_due, prediction.row_id)
     if not files and not inspection.findings:
         skip("there are no predictions yet")
     return f"{sum(len(file.predictions) for file in files):,} predictions answer their rows and parse as recorded"
@@ -170,11 +178,24 @@ def reverify(
         model = _model(inspection, contents.run, candidates[name], weights, config)
         if model is None:
             continue
+        probabilities = _probabilities(inspection, label_heads(weights, config), model)
         for file in files:
             if (file.candidate, file.state) == (name, state):
                 with inspection.reading(file.path):
-                    verified.append(_reverify_file(inspection, contents, file, candidates[name], model, sample, seed))
+                    verified.append(
+                        _reverify_file(inspection, contents, file, candidates[name], model, sample, seed, probabilities)
+                    )
     return verified
+
+
+def _probabilities(inspection: Inspection, heads: Path | None, model: Any) -> LabelProbabilities | None:
+    """Label probabilities by the trained head; None where there is none that can be read."""
+    from emoloom.training.heads import read_heads
+
+    if heads is not None:
+        with inspection.reading(heads):
+            return read_heads(heads, model).label_probabilities
+    return None
 
 
 def _model(inspection: Inspection, run: RunFolder, candidate: Candidate, weights: Path | None, config: Config) -> Any:
@@ -189,7 +210,7 @@ def _model(inspection: Inspection, run: RunFolder, candidate: Candidate, weights
 
 def _reverify_file(
     inspection: Inspection, contents: Contents, file: Predicted, candidate: Candidate, model: Any,
-    sample: int | None, seed: int,
+    sample: int | None, seed: int, probabilities: LabelProbabilities | None,
 ) -> Verified:  # fmt: skip
     protocol, codec = protocol_of(contents.config.decoding), load_codec(candidate)
     rows = {row.id: row for row in file.rows}
@@ -215,6 +236,8 @@ def _reverify_file(
             ):
                 forwards += found.forwards
                 difference = max(difference, _compare(inspection, file.path, prediction, found, same))
+                if probabilities is not None and prediction.label_probabilities:
+                    _compare_probabilities(inspection, file.path, prediction, probabilities(found.state), same)
             tick(start + len(part), len(work), "")
     return Verified(
         file=contents.run.shown(file.path),
@@ -240,3 +263,12 @@ def _compare(inspection: Inspection, path: Path, prediction: Prediction, found: 
         inspection.expect(path, "min_margin", certificate.min_margin, found.min_margin, row_id)
         return 0.0
     return abs(certificate.min_margin - found.min_margin)
+
+
+def _compare_probabilities(
+    inspection: Inspection, path: Path, prediction: Prediction, found: Sequence[float], same: bool
+) -> None:
+    allowed = 0.0 if same else PROBABILITY_TOLERANCE
+    for label, recorded, right in zip(LABELS, prediction.label_probabilities or (), found, strict=False):
+        if abs(recorded - right) > allowed:
+            inspection.expect(path, f"probability of {label}", recorded, right, prediction.row_id)

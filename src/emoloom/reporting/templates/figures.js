@@ -24,14 +24,16 @@ Report.figures = function (figures) {
     const printing = Report.isPrinting();
     drawn.add(place);
     place.classList.toggle("panels", panels.length > 1);
+    place.classList.toggle("two", panels.length === 2);
     place.classList.add("drawn");
     while (place.children.length < panels.length) place.append(document.createElement("div"));
+    [...place.children].slice(panels.length).forEach(function (left) { Plotly.purge(left); left.remove(); });
     panels.forEach(function (panel, index) {
       const ready = coloured(panel, styles);
       const named = ready.data.filter((trace) => trace.name && trace.showlegend !== false).length;
       ready.layout.autosize = true;
       /* Paper is narrower than most screens. */
-      if (printing) ready.layout.width = panels.length > 1 ? 215 : 660;
+      if (printing) ready.layout.width = panels.length > 1 ? 645 / Math.min(panels.length, 3) : 660;
       /* On a phone the legend is one entry a line, and must not eat the drawing. */
       if (panels.length === 1 && place.clientWidth < 640) ready.layout.height += 19 * named;
       Plotly.react(place.children[index], ready.data, ready.layout, { displayModeBar: false, responsive: true });
