@@ -10,23 +10,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emoloom import store
 from emoloom.config import Config, TrainingSettings
 from emoloom.contract.prompt import contract_id
 from emoloom.errors import CandidateError, InputError
-from emoloom.models.candidates import Candidate
+from emoloom.models.candidates import Candidate, parse_name
 from emoloom.progress import Tick, bar, no_tick, say
-from emoloom.records import Example, Prediction, SelfCheck, TrainingPair, TrainingRow
-from emoloom.screening.data import Data
+from emoloom.records import Example, Prediction, TrainingPair, TrainingRow
+from emoloom.screening import encoders
+from emoloom.screening.data import Data, states_of
 from emoloom.screening.forecast import material_of, measure_speed, refuse_unless_it_fits
 from emoloom.screening.merging import keep_merged
 from emoloom.screening.plan import PlannedCandidate, parse_budget
 from emoloom.screening.selfchecks import selfcheck_of
 
 if TYPE_CHECKING:
+    from emoloom.decoding.protocol import Protocol
     from emoloom.training.processes import Processes
 
 KEY = "key"
@@ -80,13 +83,14 @@ def plan_candidate(
         dtype=dtype,
         threads=threads,
     )
-    times = 2 if config.scoring.untrained_floor and not candidate.control else 1
+    times = len(states_of(config, candidate.name))
     costs = {
         "training_seconds": round(planned.tokens / speed, 1), "memory_bytes": memory,
         "decoding_seconds_a_row": decoding, "decoding_seconds": round(decoding * len(evaluation) * times, 1),
     }  # fmt: skip
-    say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} a second: {costs['training_seconds']:,.0f} s "
-        f"in {memory / 1e9:.1f} GB of memory; decoding, at most {costs['decoding_seconds']:,.0f} s")  # fmt: skip
+    say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} a second: {costs['training_seconds']:,.0f} s"
+        f"{f' in {memory / 1e9:.1f} GB of memory' if memory else ''}; decoding, at most "
+        f"{costs['decoding_seconds']:,.0f} s")  # fmt: skip
     return planned, costs
 
 
@@ -143,6 +147,13 @@ def decode_inputs(weights_digest: str, identity: str, protocol_id: str, rows: Ma
     return {"weights": weights_digest, "candidate": identity, "protocol": protocol_id, "rows": dict(rows)}
 
 
+def protocol_for(name: str, config: Config) -> Protocol | encoders.Answering:
+    """How a candidate's answers are made: the decoding protocol, or an encoder's one way."""
+    from emoloom.decoding.protocol import protocol_of
+
+    return encoders.answering() if parse_name(name).encoder else protocol_of(config.decoding)
+
+
 def predictions_key(inputs: Mapping[str, Any], rows_digest: str) -> str:
     """Key of one predictions file: the stage's inputs with the rows of this file alone."""
     return store.digest_of({**inputs, "rows": rows_digest})
@@ -174,9 +185,9 @@ def train_cell(
     processes.tell({"candidate": candidate.model_dump(mode="json"), "planned": planned.model_dump(mode="json"),
                     "folder": str(folder.resolve())})  # fmt: skip
     with _clock(folder) as elapsed, bar(f"training {candidate.name}", "tokens") as tick:
-        model, size, weights = _fit(folder, candidate, planned, config, data, processes, tick, keep_state)
-        facts: dict[str, Any] = {"seconds": round(elapsed(), 1), "peak_bytes": memory_peak()}
-    if config.training.method == "lora":
+        model, size, weights, found = _fit(folder, candidate, planned, config, data, processes, tick, keep_state)
+        facts: dict[str, Any] = {"seconds": round(elapsed(), 1), "peak_bytes": memory_peak(), **found}
+    if config.training.method == "lora" and not candidate.encoder:
         weights = folder / WEIGHTS
         facts["merging"] = keep_merged(model, weights, candidate, config, next(iter(data.evaluation.values())))
     store.finish_stage(folder, key, weights=store.file_digest(weights), n_parameters=size, **facts)
@@ -221,8 +232,12 @@ def follow(config: Config, data: Data, processes: Processes) -> None:
 def _fit(
     folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data: Data, processes: Processes,
     tick: Tick, keep_state: bool = False,
-) -> tuple[Any, int, Path]:  # fmt: skip
-    """Train, all processes together: the model with averaged weights, its size without adapters, the file written."""
+) -> tuple[Any, int, Path, dict[str, Any]]:  # fmt: skip
+    """Train, all processes together.
+
+    Returns:
+        The model with averaged weights, its size without adapters, the file written, and facts of the stage.
+    """
     import torch
 
     from emoloom.models.codec import load_codec
@@ -231,15 +246,18 @@ def _fit(
     from emoloom.training.loop import train
 
     torch.set_num_threads(planned.threads)
+    forget_peak()
+    material, settings = material_of(data, config), training_settings(planned, config)
+    how: dict[str, Any] = {
+        "budget_tokens": planned.tokens, "seed": config.run.seed, "dtype": planned.dtype, "tick": tick,
+        "processes": processes, "keep_state": keep_state,
+    }  # fmt: skip
+    if candidate.encoder:
+        model, weights, facts = encoders.fit(folder, candidate, material, settings, **how)
+        return model, sum(parameter.numel() for parameter in model.parameters()), weights, facts
     model = load_base(candidate, seed=config.run.seed)
     size = sum(parameter.numel() for parameter in model.parameters())
-    forget_peak()
-    weights = train(
-        model, load_codec(candidate), material_of(data, config), training_settings(planned, config),
-        budget_tokens=planned.tokens, seed=config.run.seed, folder=folder, dtype=planned.dtype, tick=tick,
-        processes=processes, keep_state=keep_state,
-    )  # fmt: skip
-    return model, size, weights
+    return model, size, train(model, load_codec(candidate), material, settings, folder=folder, **how), {}
 
 
 def decode_cell(
@@ -256,9 +274,7 @@ def decode_cell(
         config: gives the protocol.
         evaluation: file slug -> (digest of the rows, rows).
     """
-    from emoloom.decoding.protocol import protocol_of
-
-    protocol = protocol_of(config.decoding)
+    protocol = protocol_for(candidate.name, config)
     digests = {slug: digest for slug, (digest, _) in evaluation.items()}
     inputs = decode_inputs(weights_digest, candidate.identity, protocol.id, digests)
     key = store.digest_of(inputs)
@@ -266,15 +282,13 @@ def decode_cell(
         return dict(store.read_json(folder / store.STAGE_FILE))
     (folder / store.STAGE_FILE).unlink(missing_ok=True)
     use_threads(config)
-    model: Any = None
+    decode: _Decoder | None = None
     with _clock(folder) as elapsed:
         for slug, (digest, rows) in evaluation.items():
             file_key = predictions_key(inputs, digest)
             if not _has_answers(folder / f"{slug}.jsonl", file_key, rows):
-                if model is None:
-                    trust = selfcheck_of(candidate, config, say)
-                    model = load_model(candidate, weights, config)
-                _decode_file(folder / f"{slug}.jsonl", file_key, model, candidate, config, trust, rows)
+                decode = decode or _decoder(candidate, weights, config)
+                _decode_file(folder / f"{slug}.jsonl", file_key, decode, candidate, config, rows)
         headers = {slug: store.read_header(folder / f"{slug}.jsonl") for slug in evaluation}
         environments = [header["environment"] for header in headers.values()]
         facts = {
@@ -299,29 +313,50 @@ def _has_answers(path: Path, key: str, rows: Sequence[Example]) -> bool:
         return False
 
 
-def _decode_file(
-    path: Path, key: str, model: Any, candidate: Candidate, config: Config, trust: SelfCheck, rows: Sequence[Example]
-) -> None:
-    """Decode one corpus, verifying drafts only where the self-check allows it."""
-    from emoloom.decoding.predict import predict
-    from emoloom.decoding.protocol import environment, protocol_of
-    from emoloom.models.codec import load_codec
+class _Decoder(NamedTuple):
+    """A loaded candidate, ready to answer."""
 
-    protocol, here = protocol_of(config.decoding), environment().model_dump(mode="json")
+    answer: Callable[[Sequence[Example]], Iterator[Prediction]]
+    mode: str
+    """Of decoding; empty for an encoder, which has one way only."""
+    noise: float | None
+
+
+def _decoder(candidate: Candidate, weights: Path | None, config: Config) -> _Decoder:
+    """Load a candidate; drafts are verified only where the self-check allows it."""
+    from emoloom.decoding.predict import predict
+    from emoloom.decoding.protocol import protocol_of
+    from emoloom.models.codec import load_codec, load_text_codec
+
+    if candidate.encoder:
+        return _Decoder(partial(encoders.answer, load_model(candidate, weights, config), load_text_codec(candidate)),
+                        "", None)  # fmt: skip
+    trust, protocol, codec = selfcheck_of(candidate, config, say), protocol_of(config.decoding), load_codec(candidate)
+    model = load_model(candidate, weights, config)
+    answer = partial(predict, model, codec, protocol, draft_rows=config.decoding.draft_rows, mode=trust.mode)
+    return _Decoder(answer, trust.mode, trust.noise)
+
+
+def _decode_file(
+    path: Path, key: str, decode: _Decoder, candidate: Candidate, config: Config, rows: Sequence[Example]
+) -> None:
+    """Decode one corpus."""
+    from emoloom.decoding.protocol import environment
+
+    here = environment().model_dump(mode="json")
     # a file begun elsewhere is begun anew: no file may hold the answers of two environments
-    partial = store.PartialRecords(path, Prediction, store.digest_of([key, here, trust.mode]))
-    done = {prediction.row_id for prediction in partial.records}
+    partial_file = store.PartialRecords(path, Prediction, store.digest_of([key, here, decode.mode]))
+    done = {prediction.row_id for prediction in partial_file.records}
     left = [row for row in rows if row.id not in done]
-    codec, draft_rows = load_codec(candidate), config.decoding.draft_rows
     with bar(f"decoding {candidate.name} on {path.stem}", "rows") as tick:
         tick(len(done), len(rows), "")
-        for prediction in predict(model, codec, protocol, left, draft_rows=draft_rows, mode=trust.mode):
-            partial.append(prediction)
-            tick(len(partial.records), len(rows), "")
-    by_id = {prediction.row_id: prediction for prediction in partial.records}
-    partial.finish(
-        (by_id[row.id] for row in rows), key=key, protocol_id=protocol.id, environment=here, mode=trust.mode,
-        noise=trust.noise,
+        for prediction in decode.answer(left):
+            partial_file.append(prediction)
+            tick(len(partial_file.records), len(rows), "")
+    by_id = {prediction.row_id: prediction for prediction in partial_file.records}
+    partial_file.finish(
+        (by_id[row.id] for row in rows), key=key, protocol_id=protocol_for(candidate.name, config).id,
+        environment=here, mode=decode.mode, noise=decode.noise,
     )  # fmt: skip
 
 
@@ -353,8 +388,11 @@ def _clock(folder: Path) -> Iterator[Callable[[], float]]:
 
 def load_model(candidate: Candidate, weights: Path | None, config: Config) -> Any:
     """The model that is decoded: with trained weights, or as it comes where there are none."""
+    from emoloom.models.encoder import load_encoder
     from emoloom.models.loading import load_base, load_checkpoint
 
+    if candidate.encoder:
+        return load_encoder(candidate, weights)
     if weights is None:
         return load_base(candidate, seed=config.run.seed, dtype=config.decoding.dtype)
     return load_checkpoint(candidate, weights, dtype=config.decoding.dtype)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emoloom import store
 from emoloom.config import Config
 from emoloom.corpora.selection import parse_selection
+from emoloom.models.candidates import parse_name
 from emoloom.records import Example, TrainingPair, TrainingRow, Vad
-from emoloom.store import RunFolder
+from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 if TYPE_CHECKING:
     from emoloom.corpora.preparation import Prepared
@@ -48,6 +49,16 @@ def read_data(run: RunFolder, config: Config) -> Data:
         evaluation={name: store.read_records(run.evaluation_rows(name), Example) for name in names},
         facts=dict(store.read_json(run.facts)),
     )
+
+
+def states_of(config: Config, name: str) -> tuple[str, ...]:
+    """The states in which a candidate is decoded: trained, and untrained where that is a floor.
+
+    A control is not what a candidate is measured against, and the heads of an encoder say nothing before training.
+    """
+    parsed = parse_name(name)
+    as_it_comes = config.scoring.untrained_floor and not parsed.control and not parsed.encoder
+    return (TRAINED, UNTRAINED) if as_it_comes else (TRAINED,)
 
 
 def facts_of(prepared: Prepared) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
     """Bytes of memory that each process needs to train a candidate; nothing is loaded to find out.
 
     Returns:
-        The estimate, or 0 where the architecture defies one: then it is simply tried.
+        The estimate, or 0 where there is none (an encoder, or an architecture that defies one): then it is tried.
 
     Raises:
         CandidateError: `does-not-fit`.
@@ -39,6 +39,8 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
     from emoloom.training.batches import passes
     from emoloom.training.encoding import Item, encode_row, n_tokens, rows_of
 
+    if candidate.encoder:
+        return 0
     settings, codec = config.training, load_codec(candidate)
     longest = sorted(rows, key=lambda row: len(row.text))[-settings.batch_rows :]
     items = sorted((Item((encode_row(codec, row),)) for row in longest), key=lambda item: n_tokens([item]))
@@ -77,12 +79,18 @@ def measure_speed(
 
     from emoloom.decoding.predict import predict
     from emoloom.decoding.protocol import protocol_of
-    from emoloom.models.codec import load_codec
+    from emoloom.models.codec import Codec, TextCodec, load_codec, load_text_codec
+    from emoloom.models.encoder import load_encoder
     from emoloom.models.loading import DTYPES, load_base
+    from emoloom.screening import encoders
     from emoloom.training.loop import measure_tokens_per_second
 
     torch.set_num_threads(threads)
-    codec, model = load_codec(candidate), load_base(candidate, seed=config.run.seed)
+    codec: Codec | TextCodec
+    if candidate.encoder:
+        codec, model = load_text_codec(candidate), load_encoder(candidate)
+    else:
+        codec, model = load_codec(candidate), load_base(candidate, seed=config.run.seed)
     warm_up, timed = (1, 2) if parse_budget(config.training.budget).tokens else (2, 4)
     speed = measure_tokens_per_second(
         model, codec, material_of(data, config), config.training, seed=config.run.seed, dtype=dtype,
@@ -91,7 +99,11 @@ def measure_speed(
     if not evaluation:
         return speed, 0.0
     start = time.perf_counter()
-    sample, model = evaluation[:SAMPLE], model.to(DTYPES[config.decoding.dtype])
+    sample = evaluation[:SAMPLE]
     with contextlib.suppress(CandidateError):  # what cannot be decoded is said when it is
-        list(predict(model, codec, protocol_of(config.decoding), sample, draft_rows=SAMPLE))
+        if isinstance(codec, Codec):
+            model = model.to(DTYPES[config.decoding.dtype])
+            list(predict(model, codec, protocol_of(config.decoding), sample, draft_rows=SAMPLE))
+        else:
+            list(encoders.answer(model, codec, sample))
     return speed, (time.perf_counter() - start) / len(sample)
