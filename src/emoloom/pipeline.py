@@ -16,7 +16,7 @@ from emoloom.models.candidates import prepare as prepare_candidate
 from emoloom.progress import bar, say
 from emoloom.records import Leaderboard
 from emoloom.screening import cells
-from emoloom.screening.data import Data, facts_of, promotion_rows_of, read_data, states_of
+from emoloom.screening.data import Data, facts_of, leaks_of, promotion_rows_of, read_data, states_of
 from emoloom.screening.entries import keep_external, prepared_entries
 from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate
 from emoloom.screening.plan import read_plan, write_plan
@@ -296,15 +296,12 @@ def _score_stage(run: RunFolder, config: Config, data: Data, systems: list[Any])
 
 def _scored(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> Leaderboard:
     """The leaderboard of these systems."""
-    from emoloom.corpora.cleaning import n_leaked
     from emoloom.scoring.halving import RungTable, with_rungs
-    from emoloom.scoring.leaderboard import LeakCount, build_leaderboard
+    from emoloom.scoring.leaderboard import build_leaderboard
 
-    removed = data.facts["leaks_removed"]
-    leaks = {name: LeakCount(removed[name], n_leaked(data.training, rows)) for name, rows in data.evaluation.items()}
     with bar("scoring", "score cards") as tick:
         board = build_leaderboard(
-            config.run.name, systems, data.evaluation, constants=data.constants, leaks=leaks,
+            config.run.name, systems, data.evaluation, constants=data.constants, leaks=leaks_of(data),
             bootstrap=config.scoring.bootstrap, seed=config.run.seed, tick=tick,
         )  # fmt: skip
     return with_rungs(board, store.read_record(run.rungs, RungTable)) if run.rungs.exists() else board

@@ -13,6 +13,7 @@ from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 if TYPE_CHECKING:
     from emoloom.corpora.preparation import Prepared
+    from emoloom.scoring.evidence import LeakCount
 
 
 class Data(NamedTuple):
@@ -68,6 +69,15 @@ def facts_of(prepared: Prepared) -> dict[str, Any]:
         "constants": {name: vad.model_dump() for name, vad in prepared.constants.items()},
         "majorities": {name: list(labels) for name, labels in prepared.majorities.items()},
     }  # fmt: skip
+
+
+def leaks_of(data: Data) -> dict[str, LeakCount]:
+    """By evaluated corpus: training rows that repeat one of its texts, taken out and left."""
+    from emoloom.corpora.cleaning import n_leaked
+    from emoloom.scoring.evidence import LeakCount
+
+    removed = data.facts["leaks_removed"]
+    return {name: LeakCount(removed[name], n_leaked(data.training, rows)) for name, rows in data.evaluation.items()}
 
 
 def promotion_rows_of(config: Config) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from emoloom import __version__, store
@@ -14,7 +14,7 @@ from emoloom.corpora.selection import parse_selection
 from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
 from emoloom.progress import bar
-from emoloom.records import UNDECODED, Example, Prediction, SystemKind, TrainingRow, Vad
+from emoloom.records import UNDECODED, Example, Leaderboard, Prediction, SystemKind, TrainingRow, Vad
 from emoloom.scoring.drift import DriftStudy
 from emoloom.scoring.floors import LEXICON, LINEAR, MAJORITY, lexicon_floor, linear_floor, majority_floor
 from emoloom.scoring.leaderboard import System
@@ -52,6 +52,20 @@ def candidate_systems(
             shown, identity = f"untrained {name}", read_plan(run.plan).candidates[name].identity
             systems.append(_decoded(run, name, shown, UNTRAINED, "untrained", corpora, identity, n_parameters=size))
     return [*systems, *external_systems(run, config, corpora)]
+
+
+def recorded_systems(run: RunFolder, config: Config, board: Leaderboard) -> list[System]:
+    """Every line of a scored run's leaderboard with its predictions, from the run's files."""
+    corpora = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    failures = {system.name: system.failure for system in board.systems if system.failure}
+    return [*candidate_systems(run, config, failures, corpora), *_recorded_floors(run, corpora)]
+
+
+def _recorded_floors(run: RunFolder, corpora: Iterable[str]) -> list[System]:
+    return as_systems({
+        name: {floor: store.read_records(run.floors(name) / f"{floor}.jsonl", Prediction) for floor in FLOORS}
+        for name in corpora
+    })  # fmt: skip
 
 
 def external_systems(run: RunFolder, config: Config, corpora: Sequence[str]) -> list[System]:
@@ -104,10 +118,7 @@ def floor_systems(
         for floor, predictions in floors.items():
             store.write_records(run.floors(name) / f"{floor}.jsonl", predictions, kind="predictions", system=floor)
         store.finish_stage(run.floors(name), keys[name])
-    return as_systems({
-        name: {floor: store.read_records(run.floors(name) / f"{floor}.jsonl", Prediction) for floor in FLOORS}
-        for name in evaluation
-    })  # fmt: skip
+    return _recorded_floors(run, evaluation)
 
 
 def floor_key(run: RunFolder, corpus: str, constant: Vad, majority: Sequence[str], lexicon_id: str) -> str:

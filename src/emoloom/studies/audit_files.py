@@ -15,12 +15,12 @@ from emoloom.errors import InputError
 from emoloom.progress import bar
 from emoloom.records import Example, Prediction, TrainingPair, TrainingRow
 from emoloom.scoring.leaderboard import differing_parts
-from emoloom.screening import cells
+from emoloom.screening import cells, entries
 from emoloom.screening.data import Data, facts_of, promotion_rows_of
 from emoloom.screening.plan import Plan, parse_budget
 from emoloom.screening.systems import floor_key
 from emoloom.store import STAGE_FILE, TRAINED, UNTRAINED, RunFolder
-from emoloom.studies.findings import Inspection, brief, skip
+from emoloom.studies.findings import Inspection, NotCheckedError, brief, skip
 
 
 class Contents(NamedTuple):
@@ -228,17 +228,15 @@ def check_decoding(inspection: Inspection, contents: Contents) -> str:
 
 
 def _check_decoded(inspection: Inspection, contents: Contents, name: str, state: str) -> None:
-    from emoloom.decoding.protocol import Protocol, protocol_of
-
     run = contents.run
     folder = run.predictions(name, state)
     path = folder / STAGE_FILE
     stage = _stage(inspection, contents, folder)
-    protocol = protocol_of(contents.config.decoding)
+    protocol = cells.protocol_for(name, contents.config)
     different = differing_parts(stage["protocol"], protocol.model_dump(mode="json"))
     if different:
         inspection.found(path, f"protocol of the predictions and of the config differ: {different}")
-    claimed = Protocol.model_validate_json(json.dumps(stage["protocol"])).id
+    claimed = type(protocol).model_validate_json(json.dumps(stage["protocol"])).id
     inspection.expect(path, "protocol_id", stage["protocol_id"], claimed)
     identity = contents.plan.candidates[name].identity
     weights = store.read_json(run.training(name) / STAGE_FILE)["weights"] if state == TRAINED else identity
@@ -295,6 +293,32 @@ def check_floors(
             with inspection.reading(path):
                 _compare_rows(inspection, path, _rows(inspection, path, Prediction), predictions, "row_id")
     return f"predictions are those of floors fitted anew: {', '.join(floors)}"
+
+
+def check_external(inspection: Inspection, contents: Contents) -> str:
+    """Each file of answers is the one on record, and the predictions are what it says."""
+    run = contents.run
+    files = entries.external_files(contents.config)
+    if not files:
+        raise NotCheckedError("the run has no file of answers", "not-applicable")
+    for name, original in files.items():
+        folder = run.external(name)
+        given, stage_file = folder / entries.GIVEN, folder / STAGE_FILE
+        with inspection.reading(stage_file):
+            stage = _stage(inspection, contents, folder)
+            digest = contents.digest(given)
+            inspection.expect(stage_file, "sha256", stage["sha256"], digest)
+            inspection.expect(
+                stage_file, "key", stage["key"], entries.external_key(run, digest, contents.data.evaluation)
+            )
+            for corpus, right in entries.read_answers(given, contents.data.evaluation).items():
+                path = folder / f"{run.slug(corpus)}.jsonl"
+                _compare_rows(inspection, path, _rows(inspection, path, Prediction), right, "row_id")
+            if not original.is_file():
+                inspection.skipped.append(f"{name}: the file that it came from is not here")
+            elif store.file_digest(original) != digest:
+                inspection.found(given, f"is not what {original} holds now")
+    return f"predictions are what the files of answers say: {', '.join(files)}"
 
 
 def sealed_versions(run: RunFolder) -> dict[str, Any]:

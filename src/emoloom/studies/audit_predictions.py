@@ -15,10 +15,11 @@ from emoloom.decoding.normative import Answer
 from emoloom.decoding.predict import prediction_of
 from emoloom.decoding.protocol import Protocol, environment, protocol_of
 from emoloom.errors import CandidateError, InputError
-from emoloom.models.candidates import Candidate, prepare
-from emoloom.models.codec import Codec, load_codec
+from emoloom.models.candidates import Candidate, parse_name, prepare
+from emoloom.models.codec import Codec, load_codec, load_text_codec
 from emoloom.progress import bar, say
 from emoloom.records import Certificate, Example, Prediction
+from emoloom.screening import encoders
 from emoloom.screening.cells import load_model, use_threads
 from emoloom.store import STAGE_FILE, TRAINED, RunFolder
 from emoloom.studies.audit_files import Contents, check_order
@@ -40,6 +41,11 @@ class Predicted(NamedTuple):
     environment: Any
     """As the file's first line has it."""
 
+    @property
+    def writes_text(self) -> bool:
+        """Whether a language model answered, so that there are token ids and certificates."""
+        return not parse_name(self.candidate).encoder
+
 
 def read_predictions(inspection: Inspection, contents: Contents) -> list[Predicted]:
     """Every predictions file; what cannot be read is a finding, what was changed is one too and is still read."""
@@ -60,21 +66,28 @@ def check_predictions(inspection: Inspection, files: Sequence[Predicted], protoc
     for file in files:
         check_order(inspection, file.path, [p.row_id for p in file.predictions], [row.id for row in file.rows])
         by_id = {row.id: row for row in file.rows}
+        decoded_by = protocol if file.writes_text else None
         for prediction in file.predictions:
             if prediction.row_id in by_id:
-                _check_record(inspection, file.path, prediction, by_id[prediction.row_id], protocol)
+                _check_record(inspection, file.path, prediction, by_id[prediction.row_id], decoded_by)
     if not files and not inspection.findings:
         skip("there are no predictions yet")
     return f"{sum(len(file.predictions) for file in files):,} predictions answer their rows and parse as recorded"
 
 
-def _check_record(inspection: Inspection, path: Path, prediction: Prediction, row: Example, protocol: Protocol) -> None:
+def _check_record(
+    inspection: Inspection, path: Path, prediction: Prediction, row: Example, protocol: Protocol | None
+) -> None:
+    """One record; without a protocol no language model wrote it."""
     inspection.expect(path, "corpus", prediction.corpus, row.corpus, row.id)
     parsed = parse(prediction.output, prediction.finish)
     for field, right in parsed:
         inspection.expect(path, f"parse.{field}", getattr(prediction.parse, field), right, row.id)
     cues = unfaithful_cues(parsed.answer.rationale, row.text) if parsed.answer else 0
     inspection.expect(path, "unfaithful_cues", prediction.unfaithful_cues, cues, row.id)
+    if protocol is None:
+        inspection.expect(path, "certificate", prediction.certificate, None, row.id)
+        return
     fault = _shape_fault(prediction.certificate, protocol)
     if fault:
         inspection.found(path, fault, row.id)
@@ -118,8 +131,8 @@ def check_answers(
 ) -> str:
     """Outputs and their ends are what the token ids spell in the candidate's own tokenizer."""
     checked = 0
-    codecs = {name: load_codec(candidate) for name, candidate in candidates.items()}
-    for file in files:
+    codecs = {name: load_codec(candidate) for name, candidate in candidates.items() if not candidate.encoder}
+    for file in (file for file in files if file.writes_text):
         if file.candidate not in codecs:
             inspection.skipped.append(f"{file.candidate}: its tokenizer is not here")
             continue
@@ -172,8 +185,9 @@ def reverify(
             continue
         for file in files:
             if (file.candidate, file.state) == (name, state):
+                verify = _reverify_file if file.writes_text else _reverify_encoder
                 with inspection.reading(file.path):
-                    verified.append(_reverify_file(inspection, contents, file, candidates[name], model, sample, seed))
+                    verified.append(verify(inspection, contents, file, candidates[name], model, sample, seed))
     return verified
 
 
@@ -224,6 +238,24 @@ def _reverify_file(
         same_environment=same,
         largest_margin_difference=difference,
     )
+
+
+def _reverify_encoder(
+    inspection: Inspection, contents: Contents, file: Predicted, candidate: Candidate, model: Any,
+    sample: int | None, seed: int,
+) -> Verified:  # fmt: skip
+    """An encoder's answers again, one forward a row; there are no margins, so that lines are compared as they are."""
+    chosen = file.rows if sample is None else sample_rows(file.rows, sample, seed)
+    recorded = {prediction.row_id: prediction for prediction in file.predictions}
+    rows = [row for row in chosen if row.id in recorded]
+    same = environment().model_dump(mode="json") == file.environment
+    name = "output" if same else "output (of another environment)"
+    for right in encoders.answer(model, load_text_codec(candidate), rows):
+        inspection.expect(file.path, name, recorded[right.row_id].output, right.output, right.row_id)
+    return Verified(
+        file=contents.run.shown(file.path), rows=len(rows), total=len(file.predictions), forwards=len(rows),
+        same_environment=same, largest_margin_difference=0.0,
+    )  # fmt: skip
 
 
 def _compare(inspection: Inspection, path: Path, prediction: Prediction, found: Recheck, same: bool) -> float:
