@@ -20,7 +20,7 @@ from emoloom.config import Config
 from emoloom.errors import InputError
 from emoloom.models.candidates import prepare
 from emoloom.models.codec import load_text_codec
-from emoloom.models.encoder import load_encoder
+from emoloom.models.encoder import HEAD_SCALE, load_encoder
 from emoloom.records import Example, Leaderboard, Prediction
 from emoloom.scoring.leaderboard import BY_CONSTRUCTION
 from emoloom.screening import cells, encoders
@@ -129,7 +129,7 @@ def test_the_threshold_is_tuned_on_training_rows_that_are_not_trained_on(finishe
     candidate = prepare(name, models)
     encoder = load_encoder(candidate, run.training(name) / "average.safetensors")
     with torch.no_grad():
-        encoder.labels.bias.add_(torch.logit(torch.tensor(stage["threshold"])))
+        encoder.labels.bias.add_(torch.logit(torch.tensor(stage["threshold"])) / HEAD_SCALE)
     assert encoders.tune(encoder, load_text_codec(candidate), held) == pytest.approx(stage["threshold"])
 
 
@@ -138,6 +138,19 @@ def test_training_again_gives_the_same_bytes(finished: Path, models: Path, tmp_p
     again = pipeline.train(settings(models, tmp_path, **{"candidates.names": f'["{name}"]'}))
     weights = [RunFolder(root).training(name) / "average.safetensors" for root in (finished, again)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.parametrize("command", ["export", "drift"])
+def test_what_is_about_writing_refuses_an_encoder(
+    command: str, finished: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"encoder:dir:{models / 'bert'}"
+    more = [name, str(tmp_path / "out")] if command == "export" else ["--candidate", name]
+    before = (finished / "seal.json").read_bytes()
+    code, _, err = call(capsys, command, str(finished), *more)
+    assert code == 2
+    assert f"{name}: is an encoder" in err.splitlines()[-1]
+    assert (finished / "seal.json").read_bytes() == before
 
 
 def audited(root: Path, sample: int | None = None) -> Audit:

@@ -20,6 +20,11 @@ NEAREST_TO_CERTAIN = 1e-3
 """Shares and means outside [this, 1 - this] are moved to its ends before their logit is taken."""
 
 
+HEAD_SCALE = 10.0
+"""Logits over what the heads' weights give. AdamW moves a weight by about the learning rate a step, and a head that
+begins at zero would need thousands of steps at a rate that is right for the body; this is ten times the rate for it."""
+
+
 class Encoder(torch.nn.Module):
     """Texts in, a logit a label and a logit an axis of VAD out; the heads' weights are zero at the start."""
 
@@ -45,19 +50,19 @@ class Encoder(torch.nn.Module):
         with torch.autocast(ids.device.type, enabled=False):
             own = mask.unsqueeze(-1).float()
             pooled = (hidden.float() * own).sum(dim=1) / own.sum(dim=1)
-            logits = [functional.linear(pooled, head.weight, head.bias) for head in (self.labels, self.vad)]
-        return logits[0], logits[1]
+            labels, vad = (functional.linear(pooled, head.weight, head.bias) for head in (self.labels, self.vad))
+        return HEAD_SCALE * labels, HEAD_SCALE * vad
 
     @torch.no_grad()
     def start_from(self, shares: torch.Tensor, means: torch.Tensor) -> None:
         """Let the heads say the share of each label [labels] and the mean of each axis [3] until they have learnt."""
         for head, values in ((self.labels, shares), (self.vad, means)):
-            head.bias.copy_(torch.logit(values, eps=NEAREST_TO_CERTAIN))
+            head.bias.copy_(torch.logit(values, eps=NEAREST_TO_CERTAIN) / HEAD_SCALE)
 
     @torch.no_grad()
     def decide_at(self, threshold: float) -> None:
         """Move the label logits so that the probability `threshold` becomes 0.5, which is where answers are decided."""
-        self.labels.bias.sub_(torch.logit(torch.tensor(threshold), eps=NEAREST_TO_CERTAIN))
+        self.labels.bias.sub_(torch.logit(torch.tensor(threshold), eps=NEAREST_TO_CERTAIN) / HEAD_SCALE)
 
     @torch.inference_mode()
     def answers(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -246,17 +246,18 @@ def _fit(
     from emoloom.training.loop import train
 
     torch.set_num_threads(planned.threads)
-    forget_peak()
     material, settings = material_of(data, config), training_settings(planned, config)
     how: dict[str, Any] = {
         "budget_tokens": planned.tokens, "seed": config.run.seed, "dtype": planned.dtype, "tick": tick,
         "processes": processes, "keep_state": keep_state,
     }  # fmt: skip
     if candidate.encoder:
+        forget_peak()
         model, weights, facts = encoders.fit(folder, candidate, material, settings, **how)
         return model, sum(parameter.numel() for parameter in model.parameters()), weights, facts
     model = load_base(candidate, seed=config.run.seed)
     size = sum(parameter.numel() for parameter in model.parameters())
+    forget_peak()
     return model, size, train(model, load_codec(candidate), material, settings, folder=folder, **how), {}
 
 
