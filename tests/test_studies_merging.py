@@ -121,7 +121,10 @@ def test_other_rows_are_refused(runs: tuple[Path, Path], tiny: Path, capsys: pyt
     more = {**SETTINGS, "run.name": "other", "data.sample_seed": "7", "candidates.names": f'["dir:{tiny}"]'}
     other = pipeline.screen(config(tiny, runs[0].parent, **more))
     line = refused(capsys, runs[0], other)
-    assert "one and other differ in their evaluated rows: builtin has 16 rows and 16 other rows" in line
+    assert (
+        "one and other differ in their evaluated rows: builtin has 16 rows, and 16 of other texts, labels or VAD"
+        in line
+    )
 
 
 def test_another_protocol_is_refused_and_its_part_named(

@@ -23,7 +23,7 @@ from emoloom.screening import encoders
 from emoloom.screening.cells import load_model, use_threads
 from emoloom.store import STAGE_FILE, TRAINED, RunFolder
 from emoloom.studies.audit_files import Contents, check_order
-from emoloom.studies.findings import Inspection, Verified, brief, skip
+from emoloom.studies.findings import Inspection, NotCheckedError, Verified, brief, skip
 
 BATCHES_BETWEEN_TICKS = 8
 """Full batches that are re-verified between two steps of the progress bar."""
@@ -130,6 +130,8 @@ def check_answers(
     inspection: Inspection, files: Sequence[Predicted], candidates: Mapping[str, Candidate], protocol: Protocol
 ) -> str:
     """Outputs and their ends are what the token ids spell in the candidate's own tokenizer."""
+    if files and not any(file.writes_text for file in files):
+        raise NotCheckedError("no candidate writes text", "not-applicable")
     checked = 0
     codecs = {name: load_codec(candidate) for name, candidate in candidates.items() if not candidate.encoder}
     for file in (file for file in files if file.writes_text):

@@ -134,7 +134,10 @@ def _rows(first: Opened, other: Opened) -> str:
     if list(one) != list(two):
         return f"{', '.join(one)} and {', '.join(two)}"
     different = [name for name in one if data_id({name: one[name]}) != data_id({name: two[name]})]
-    return ", ".join(f"{name} has {len(one[name]):,} rows and {len(two[name]):,} other rows" for name in different)
+    return ", ".join(
+        f"{name} has {len(one[name]):,} rows, and {len(two[name]):,} of other texts, labels or VAD"
+        for name in different
+    )
 
 
 def _scoring(run: Opened) -> dict[str, object]:
