@@ -145,7 +145,7 @@ def test_what_is_about_writing_refuses_an_encoder(
     command: str, finished: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = f"encoder:dir:{models / 'bert'}"
-    more = [name, str(tmp_path / "out")] if command == "export" else ["--candidate", name]
+    more = [name, str(tmp_path / "out")] if command == "export" else ["--candidate", name, "--batches", "1"]
     before = (finished / "seal.json").read_bytes()
     code, _, err = call(capsys, command, str(finished), *more)
     assert code == 2
