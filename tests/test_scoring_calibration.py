@@ -113,7 +113,7 @@ def test_no_answer_moves_and_stepping_gives_the_same_probabilities(finished: Pat
     from emoloom.decoding.protocol import protocol_of
     from emoloom.models.candidates import prepare
     from emoloom.models.codec import load_codec
-    from emoloom.screening.cells import load_model
+    from emoloom.screening.decoding_cells import load_model
     from emoloom.training.heads import read_heads
 
     run, name = RunFolder(finished), f"dir:{tiny}"

@@ -22,7 +22,7 @@ from emoloom.models import loading
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.models.codec import load_codec
 from emoloom.records import Check, Example, Prediction
-from emoloom.screening import cells, selfchecks
+from emoloom.screening import decoding_cells, selfchecks
 from emoloom.studies import doctor
 from emoloom.studies.doctor import LIBRARIES, OPTIONAL, diagnose
 
@@ -52,7 +52,7 @@ def rows(count: int = 6) -> list[Example]:
 
 
 def decode(folder: Path, tiny: Candidate, config: Config) -> tuple[dict[str, Any], list[Prediction]]:
-    facts = cells.decode_cell(folder, tiny, None, tiny.identity, config, {"builtin": ("digest", rows())})
+    facts = decoding_cells.decode_cell(folder, tiny, None, tiny.identity, config, {"builtin": ("digest", rows())})
     return facts, store.read_records(folder / "builtin.jsonl", Prediction)
 
 
@@ -120,7 +120,7 @@ def test_trusting_that_model_blindly_would_give_other_answers(
 ) -> None:
     found = selfchecks.selfcheck_of(tiny, config, lambda line: None)
     blind = found.model_copy(update={"mode": "verify"})
-    monkeypatch.setattr(cells, "selfcheck_of", lambda candidate, config, say: blind)
+    monkeypatch.setattr(decoding_cells, "selfcheck_of", lambda candidate, config, say: blind)
     _, predictions = decode(tmp_path / "out", tiny, config)
     assert content(predictions) != oracle(tiny, config)
 

@@ -114,3 +114,51 @@ def language_model_term(model: Any, rows: Any) -> tuple[torch.Tensor, int]:
     hidden = hidden_states(model, batch)[batch.predictor[:, 0], batch.predictor[:, 1]]
     spoken = language_model_loss(hidden, model.get_output_embeddings(), batch.target)
     return spoken.sum, spoken.n
+
+
+def wordpiece_tokenizer() -> dict[str, Any]:
+    """A `tokenizer.json` as BERT encoders have it: lower case, one token a character, [CLS] and [SEP] around a text."""
+    from string import ascii_lowercase, digits, punctuation
+
+    pieces = [*ascii_lowercase, *digits, *punctuation, *(f"##{letter}" for letter in ascii_lowercase + digits)]
+    vocabulary = {piece: number for number, piece in enumerate([*ENCODER_SPECIALS, *pieces])}
+    ends = [{"SpecialToken": {"id": name, "type_id": 0}} for name in ("[CLS]", "[SEP]")]
+    single = [ends[0], {"Sequence": {"id": "A", "type_id": 0}}, ends[1]]
+    special = {name: {"id": name, "ids": [vocabulary[name]], "tokens": [name]} for name in ("[CLS]", "[SEP]")}
+    return {
+        "version": "1.0",
+        "truncation": {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0},
+        "padding": {
+            "strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0,
+            "pad_token": "[PAD]",
+        },
+        "added_tokens": [added_token(number, name) for number, name in enumerate(ENCODER_SPECIALS)],
+        "normalizer": {
+            "type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
+            "lowercase": True,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": special},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {
+            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocabulary,
+        },
+    }  # fmt: skip
+
+
+ENCODER_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+
+def save_tiny_encoder(folder: Path, seed: int = 0, **settings: Any) -> Path:
+    """A folder that `encoder:dir:` accepts, a BERT of hidden size 32; returns it."""
+    from transformers import BertConfig, BertModel
+
+    tokenizer = wordpiece_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer["model"]["vocab"]), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, **{"max_position_embeddings": 640, **settings},
+    )  # fmt: skip
+    _drawn(BertModel, config, seed).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    return folder

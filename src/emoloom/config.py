@@ -71,7 +71,10 @@ class CandidateSettings(Section):
     """Which base models are compared."""
 
     names: Annotated[tuple[str, ...], Field(min_length=1)] = ("smollm2-135m", "random:smollm2-135m")
-    """Candidates: a built-in name, `hub:ORG/NAME@REVISION`, `dir:PATH`, `gguf:PATH`; `random:`, `shallow:` in front."""
+    """Candidates: a built-in name, `hub:ORG/NAME@REVISION`, `dir:PATH`, `gguf:PATH`; `random:`, `shallow:` in front.
+    Sentence encoders: `encoder:minilm`, `encoder:dir:PATH`."""
+    external: tuple[str, ...] = ()
+    """Files of answers that were made elsewhere, each `NAME=PATH.jsonl`, scored on the same rows."""
     cache_dir: str = "~/.cache/emoloom"
     """Where fetched and dequantised weights are kept."""
     offline: bool = False

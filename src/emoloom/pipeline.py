@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from emoloom import store
 from emoloom.config import Config, config_from_json, load_config
 from emoloom.errors import CandidateError, InputError, nearest
-from emoloom.models.candidates import Candidate, parse_name
+from emoloom.models.candidates import Candidate
 from emoloom.models.candidates import prepare as prepare_candidate
-from emoloom.models.codec import load_codec
 from emoloom.progress import bar, say
 from emoloom.records import Leaderboard
 from emoloom.screening import cells
-from emoloom.screening.data import Data, facts_of, promotion_rows_of, read_data
+from emoloom.screening.data import Data, facts_of, leaks_of, promotion_rows_of, read_data, states_of
+from emoloom.screening.decoding_cells import decode_cell
+from emoloom.screening.entries import keep_external, prepared_entries
 from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate
-from emoloom.screening.plan import parse_budget, read_plan, write_plan
+from emoloom.screening.plan import read_plan, write_plan
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def screen(config: Config) -> Path:
         InputError: something the user gave is wrong.
     """
     run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
-    candidates = _candidates(config)
+    candidates = prepared_entries(config)
     with run.changing():
         data = _begin_and_train(run, config, candidates)
         each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
@@ -58,7 +59,7 @@ def plan(config: Config) -> Path:
     from emoloom.training.processes import joined
 
     run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
-    candidates = _candidates(config)
+    candidates = prepared_entries(config)
     with run.changing(), joined() as processes:
         data = _begin(run, config)
         each_candidate(run, candidates, PLANNING, partial(_plan_one, run, config, data, processes))
@@ -72,7 +73,7 @@ def plan(config: Config) -> Path:
 def train(config: Config) -> Path:
     """Data, plan and training of every candidate."""
     run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
-    candidates = _candidates(config)
+    candidates = prepared_entries(config)
     with run.changing():
         _begin_and_train(run, config, candidates)
     return run.root
@@ -93,7 +94,7 @@ def follow() -> None:
 def decode(root: Path) -> Path:
     """Decode with the trained candidates of a run."""
     run, config, data = _reopen(root)
-    candidates = _candidates(config)
+    candidates = prepared_entries(config)
     with run.changing():
         each_candidate(run, candidates, DECODING, lambda candidate: _decode_one(run, config, data, candidate))
     return run.root
@@ -173,30 +174,6 @@ def print_run(root: Path) -> None:
         print(f"report: {run.report}")
 
 
-def _candidates(config: Config) -> list[Candidate]:
-    """Every candidate, fetched, checked and with a usable tokenizer, before any time is spent on the first.
-
-    Names of corpora are checked even before that: a typing error should not cost a download.
-
-    Raises:
-        InputError: a name, a file or a tokenizer is unusable, or a name stands twice.
-    """
-    from emoloom.corpora.preparation import check_names
-
-    parse_budget(config.training.budget)
-    check_names(config.data)
-    names = config.candidates.names
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"'{name}' stands twice", where="candidates.names", next_step="name each candidate once")
-        parse_name(name)
-    cache, offline = Path(config.candidates.cache_dir), config.candidates.offline
-    candidates = [prepare_candidate(name, cache, offline=offline, say=say) for name in names]
-    for candidate in candidates:
-        load_codec(candidate)
-    return candidates
-
-
 def _begin_and_train(run: RunFolder, config: Config, candidates: list[Candidate]) -> Data:
     """Data, then a plan for every candidate before the first is trained, then training."""
     from emoloom.training.processes import joined
@@ -224,6 +201,7 @@ def _begin(run: RunFolder, config: Config) -> Data:
     if run.config.exists():
         _check_same(run, store.read_json(run.config), settings)
     data = _data_stage(run, config)
+    keep_external(run, config, data.evaluation)
     store.write_json(run.sources, dict(config.sources))
     store.write_json(run.config, settings)
     return data
@@ -241,7 +219,7 @@ def _check_same(run: RunFolder, before: dict[str, Any], now: dict[str, Any]) -> 
 
 _MAY_CHANGE = {
     ("run", "name"), ("run", "directory"), ("data", "data_dir"), ("candidates", "cache_dir"),
-    ("candidates", "offline"), ("candidates", "names"), ("decoding", "draft_rows"),
+    ("candidates", "offline"), ("candidates", "names"), ("candidates", "external"), ("decoding", "draft_rows"),
     ("training", "checkpoint_steps"), ("training", "gradient_checkpointing"), ("scoring", "untrained_floor"),
 }  # fmt: skip
 """Settings that change no system's own numbers: a copied run goes on elsewhere, and a candidate may be added."""
@@ -296,11 +274,11 @@ def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate
     weights, digest = cells.trained_weights(run.training(name), name)
     rows = {run.slug(corpus): (store.file_digest(run.evaluation_rows(corpus)), examples)
             for corpus, examples in data.evaluation.items()}  # fmt: skip
-    facts = cells.decode_cell(run.predictions(name, TRAINED), candidate, weights, digest, config, rows)
+    facts = decode_cell(run.predictions(name, TRAINED), candidate, weights, digest, config, rows)
     _note_costs(run, name, {"decoding_seconds": facts["seconds"]})
-    if config.scoring.untrained_floor and not candidate.control:
+    if UNTRAINED in states_of(config, name):
         try:
-            cells.decode_cell(run.predictions(name, UNTRAINED), candidate, None, candidate.identity, config, rows)
+            decode_cell(run.predictions(name, UNTRAINED), candidate, None, candidate.identity, config, rows)
         except CandidateError as error:  # the trained candidate has its answers: only this floor is missing
             say(f"{name} untrained: {error.line()} [{error.code}]")
 
@@ -318,15 +296,12 @@ def _score_stage(run: RunFolder, config: Config, data: Data, systems: list[Any])
 
 def _scored(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> Leaderboard:
     """The leaderboard of these systems."""
-    from emoloom.corpora.cleaning import n_leaked
     from emoloom.scoring.halving import RungTable, with_rungs
-    from emoloom.scoring.leaderboard import LeakCount, build_leaderboard
+    from emoloom.scoring.leaderboard import build_leaderboard
 
-    removed = data.facts["leaks_removed"]
-    leaks = {name: LeakCount(removed[name], n_leaked(data.training, rows)) for name, rows in data.evaluation.items()}
     with bar("scoring", "score cards") as tick:
         board = build_leaderboard(
-            config.run.name, systems, data.evaluation, constants=data.constants, leaks=leaks,
+            config.run.name, systems, data.evaluation, constants=data.constants, leaks=leaks_of(data),
             bootstrap=config.scoring.bootstrap, seed=config.run.seed, tick=tick,
         )  # fmt: skip
     return with_rungs(board, store.read_record(run.rungs, RungTable)) if run.rungs.exists() else board

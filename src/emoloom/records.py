@@ -216,13 +216,17 @@ class Calibration(Record):
     """At most ten bins of equal mass, equal probabilities in one bin, least probable first."""
 
 
-SystemKind = Literal["candidate", "control", "untrained", "floor"]
+SystemKind = Literal["candidate", "encoder", "external", "control", "untrained", "floor"]
+COMPETING: tuple[SystemKind, ...] = ("candidate", "encoder", "external")
+"""Kinds that are compared with one another and may be recommended."""
+UNDECODED: tuple[SystemKind, ...] = ("encoder", "external", "floor")
+"""Kinds whose answers no language model wrote: no decoding protocol made them, and they parse by construction."""
 DecodingMode = Literal["verify", "step"]
 CheckStatus = Literal["passed", "failed", "not-applicable", "skipped"]
 
 
 class SystemRow(Record):
-    """One line of the leaderboard: a candidate, a control, an untrained candidate or a floor."""
+    """One line of the leaderboard: a candidate, an encoder, a file of answers, a control, an untrained one, a floor."""
 
     name: str
     kind: SystemKind
@@ -233,6 +237,8 @@ class SystemRow(Record):
     failure: str = ""
     """Code of why a candidate has no scores; empty where it has."""
     n_parameters: int | None = None
+    note: str = Field("", exclude_if=lambda note: not note)
+    """What a reader must know of how its answers came about; written only where there is something."""
 
 
 class Check(Record):

@@ -269,6 +269,10 @@ class RunFolder:
         """A candidate's predictions of one corpus."""
         return self.predictions(candidate, state) / f"{self.slug(corpus)}.jsonl"
 
+    def external(self, name: str) -> Path:
+        """Folder of a file of answers that were made elsewhere: the file as it was given, and predictions by corpus."""
+        return self.root / "external" / self.slug(name)
+
     def failure(self, candidate: str) -> Path:
         """Why a candidate could not go on; absent while it can."""
         return self.root / "candidates" / self.slug(candidate) / "failure.json"

@@ -10,13 +10,26 @@ from typing import Annotated, NoReturn
 import typer
 
 from emoloom import __version__
-from emoloom.cli import ablate, appraisal, audit, doctor, drift, fidelity, flips, inspection, runs, stages, studies
+from emoloom.cli import (
+    ablate,
+    appraisal,
+    audit,
+    doctor,
+    drift,
+    fidelity,
+    flips,
+    inspection,
+    leaderboard,
+    runs,
+    stages,
+    studies,
+)
 from emoloom.cli.options import app
 from emoloom.errors import EmoloomError
 
 __all__ = [
-    "ablate", "app", "appraisal", "audit", "doctor", "drift", "fidelity", "flips", "inspection", "main", "runs",
-    "stages", "studies",
+    "ablate", "app", "appraisal", "audit", "doctor", "drift", "fidelity", "flips", "inspection", "leaderboard",
+    "main", "runs", "stages", "studies",
 ]  # fmt: skip
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -109,12 +109,13 @@ def lexicon_evaluate(
 @candidates_app.command("list")
 def candidates_list() -> None:
     """Built-in candidates and the ways to name others."""
-    from emoloom.models.candidates import BUILTIN
+    from emoloom.models.candidates import BUILTIN, ENCODERS
 
-    for name, wheel in BUILTIN.items():
+    for name, wheel in {**BUILTIN, **{f"encoder:{name}": wheel for name, wheel in ENCODERS.items()}}.items():
         print(f"{name:22} {wheel.licence:12} {wheel.about}")
     print("hub:ORG/NAME@REVISION  a hub repository (safetensors only)\ndir:PATH               a saved model folder")
     print("gguf:PATH              a GGUF file, dequantised once")
+    print("encoder:dir:PATH       a folder of a BERT sentence encoder: heads answer, nothing is written")
     print("random:NAME            control: the same architecture, weights drawn anew")
     print("shallow:NAME           control: the first half of its layers")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from emoloom.contract.prompt import MAX_LABELS
 from emoloom.contract.taxonomy import TAXONOMIES, labels_of
-from emoloom.corpora.lines import RowError, read_lines, shown, usable_text
+from emoloom.corpora.lines import RowError, json_object, read_lines, shown, unit_number, usable_text
 from emoloom.corpora.manifest import Reading, Source
 from emoloom.errors import InputError, nearest
 from emoloom.records import Example, MalformedRow, Vad, VadKind
@@ -74,30 +73,11 @@ def read(spec: str) -> Reading:
 
 
 def _object(raw: str) -> dict[str, Any]:
-    try:
-        value = json.loads(raw, object_pairs_hook=_closed, parse_constant=_refuse_constant)
-    except RowError:
-        raise
-    except (ValueError, RecursionError) as error:
-        message = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply or a number too long"
-        raise RowError(f"not valid JSON ({message})") from error
-    if not isinstance(value, dict):
-        raise RowError("not a JSON object")
+    value = json_object(raw)
     for key in value:
         if key not in KEYS:
             raise RowError(f"unknown key '{shown(key)}' ({_hint(key, KEYS)})")
     return value
-
-
-def _closed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise RowError("a key stands twice")
-    return found
-
-
-def _refuse_constant(name: str) -> Any:
-    raise RowError(f"{name} is not a number")
 
 
 def _example(row: dict[str, Any], corpus: str, number: int) -> Example:
@@ -152,15 +132,11 @@ def _vad(row: dict[str, Any]) -> tuple[Vad | None, VadKind | None]:
         return None, None
     if not isinstance(values, list) or len(values) != 3:
         raise RowError("vad is not a list of three numbers [v, a, d]")
-    for axis, value in zip("vad", values, strict=True):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise RowError(f"vad: {axis} is not a number")
-        if not 0.0 <= value <= 1.0:
-            raise RowError(f"vad: {axis} is {shown(str(value))}, outside 0 to 1")
+    v, a, d = (unit_number(value, f"vad: {axis}") for axis, value in zip("vad", values, strict=True))
     kind = row.get("vad_kind", "gold")
     if not isinstance(kind, str) or kind not in _VAD_KINDS:
         raise RowError(f"unknown vad_kind '{shown(str(kind))}' (known: {', '.join(_VAD_KINDS)})")
-    return Vad(v=float(values[0]), a=float(values[1]), d=float(values[2])), _VAD_KINDS[kind]
+    return Vad(v=v, a=a, d=d), _VAD_KINDS[kind]
 
 
 def _strings(row: dict[str, Any], key: str) -> list[str]:

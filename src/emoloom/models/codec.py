@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emoloom.contract.prompt import LABELS, Piece, PieceKind, line_of, render_prompt, render_target
+from emoloom.contract.prompt import LABELS, Piece, PieceKind, clean_text, line_of, render_prompt, render_target
 from emoloom.errors import InputError
-from emoloom.models.candidates import TOKENIZER, Candidate
+from emoloom.models.candidates import CONFIG, TOKENIZER, Candidate
+from emoloom.models.sources import read_json
 from emoloom.records import Target, Vad
 
 
@@ -172,6 +173,71 @@ def _without_prefix(part: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**part, "add_prefix_space": False} if part["type"] == "ByteLevel" else part
 
 
+class TextCodec:
+    """A text as an encoder reads it: its own token ids between two boundary ids. No text can become a control token.
+
+    The tokenizer is taken without its added tokens, so that `[SEP]` in a text is split like any other characters.
+    """
+
+    def __init__(self, tokenizer_file: Path, *, first_id: int, last_id: int, longest: int) -> None:
+        """Read `tokenizer.json`.
+
+        Args:
+            tokenizer_file: a Hugging Face `tokenizer.json`; untrusted.
+            first_id: put before every text.
+            last_id: put behind it.
+            longest: ids that the encoder has positions for, boundaries included; longer texts are cut.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        from tokenizers import Tokenizer
+
+        try:
+            tree = json.loads(tokenizer_file.read_text(encoding="utf-8"))
+            added = {int(token["id"]) for token in tree["added_tokens"] if token.get("special")}
+            plain = {**tree, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+            self._plain = Tokenizer.from_str(json.dumps(plain))
+        except Exception as error:  # the library raises bare Exception on a bad file
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"is no usable tokenizer ({reason})", where=str(tokenizer_file), next_step="fetch the candidate again"
+            ) from error
+        self._unknown = self._plain.token_to_id("[UNK]")
+        self._control = frozenset({*added, first_id, last_id} - {self._unknown})
+        self._ends, self._longest = (first_id, last_id), longest
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of a text as the contract carries it (`clean_text`), the boundary ids around them."""
+        found = self._plain.encode(clean_text(text)[0], add_special_tokens=False).ids
+        first, last = self._ends
+        return [first, *[token for token in found if token not in self._control][: self._longest - 2], last]
+
+
+def load_text_codec(candidate: Candidate) -> TextCodec:
+    """The codec of an encoder.
+
+    Raises:
+        InputError: its tokenizer or its config is damaged.
+    """
+    folder = Path(candidate.folder)
+    longest = read_json(folder / CONFIG).get("max_position_embeddings")
+    if not isinstance(longest, int) or isinstance(longest, bool) or longest < 3 or candidate.bos_id is None:
+        raise InputError(
+            f"max_position_embeddings is {longest!r}", where=str(folder / CONFIG), next_step="fetch the candidate again"
+        )
+    return TextCodec(folder / TOKENIZER, first_id=candidate.bos_id, last_id=candidate.eos_id, longest=longest)
+
+
 def load_codec(candidate: Candidate) -> Codec:
-    """The codec of a candidate."""
+    """The codec of a candidate that writes text.
+
+    Raises:
+        InputError: it is an encoder, or its tokenizer cannot carry the contract.
+    """
+    if candidate.encoder:
+        raise InputError(
+            "is an encoder, which reads no prompt and writes no text", where=candidate.name,
+            next_step="name a language model here", code="no-language-model",
+        )  # fmt: skip
     return Codec(Path(candidate.folder) / TOKENIZER, bos_id=candidate.bos_id, eos_id=candidate.eos_id)

@@ -19,12 +19,17 @@ def export(candidate: Candidate, weights: Path, destination: Path) -> None:
         destination: must not exist.
 
     Raises:
-        InputError: the folder exists or cannot be written, or the weights are not the candidate's.
+        InputError: the folder exists or cannot be written, the weights are not the candidate's, or it is an encoder.
     """
     from safetensors.torch import save_file
 
     from emoloom.models.loading import load_checkpoint
 
+    if candidate.encoder:
+        raise InputError(
+            "is an encoder with heads of this project, which no other program reads", where=candidate.name,
+            next_step="export a language model", code="no-language-model",
+        )  # fmt: skip
     if destination.exists():
         raise InputError("exists already", where=str(destination), next_step="name a new folder")
     model = load_checkpoint(candidate, weights)

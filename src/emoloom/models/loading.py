@@ -32,7 +32,7 @@ def load_base(candidate: Candidate, *, seed: int = 0, dtype: str = "fp32") -> An
         CandidateError: the library cannot build or load it.
     """
     folder = Path(candidate.folder)
-    with _named_failure(candidate):
+    with named_failure(candidate):
         if candidate.control == "random":
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(_weight_seed(candidate, seed))
@@ -61,7 +61,7 @@ def build(candidate: Candidate) -> Any:
     Raises:
         CandidateError: the library cannot build it.
     """
-    with _named_failure(candidate):
+    with named_failure(candidate):
         model = _skeleton(Path(candidate.folder))
     if candidate.control == "shallow":
         _keep_first_half(model)
@@ -81,7 +81,7 @@ def load_weights(parameters: Mapping[str, torch.Tensor], weights: Mapping[str, t
 
 
 @contextmanager
-def _named_failure(candidate: Candidate) -> Iterator[None]:
+def named_failure(candidate: Candidate) -> Iterator[None]:
     """Whatever a config that nobody vouches for makes the library raise is a failure of the candidate."""
     logging.disable_progress_bar()
     logging.set_verbosity_error()

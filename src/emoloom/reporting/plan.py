@@ -27,9 +27,9 @@ def print_plan(
     table = Table("candidate", "tokens/s", "memory", "tokens", "training", "decoding, at most", title="Plan")
     for name, part in candidates.items():
         estimate = costs.get(name, {}).get("estimate", {})
-        own = not rungs
+        own, memory = not rungs, estimate.get("memory_bytes")
         table.add_row(
-            name, f"{part['tokens_per_second']:,.0f}", f"{estimate.get('memory_bytes', 0) / 1e9:.1f} GB",
+            name, f"{part['tokens_per_second']:,.0f}", f"{memory / 1e9:.1f} GB" if memory else "not estimated",
             f"{part['tokens']:,}" if own else "by rung",
             f"{estimate.get('training_seconds', 0):,.0f} s" if own else "by rung",
             f"{estimate.get('decoding_seconds', 0):,.0f} s",

@@ -65,6 +65,8 @@ def scores(corpus: CorpusView, key: str) -> Figure | None:
 
 _LOOKS = {
     "candidate": ("@series0", "circle"),
+    "encoder": ("@series1", "square"),
+    "external": ("@series2", "triangle-up"),
     "control": ("@series4", "diamond"),
     "untrained": ("@muted", "circle-open"),
 }
@@ -237,7 +239,7 @@ def _gib(n_bytes: float | None) -> float | None:
 def pareto(corpus: CorpusView, key: str) -> Figure | None:
     """Score against cost; a line joins the systems that no other beats in both."""
     metric, found = _score_cells(corpus)
-    ranked = [(row, cell) for row, cell in found if row.system.kind in ("candidate", "control")]
+    ranked = [(row, cell) for row, cell in found if row.system.rank is not None]
     variants = {}
     for name, (axis, cost_of) in _COSTS.items():
         points = [(cost, row, cell) for row, cell in ranked if (cost := cost_of(row.system)) is not None and cost > 0]

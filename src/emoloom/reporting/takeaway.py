@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from emoloom.records import Leaderboard
+from emoloom.records import COMPETING, Leaderboard
 from emoloom.reporting.board import cell_of, metrics_of, number
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.viewdata import Fact, SystemView
@@ -15,7 +15,7 @@ _MINUTE, _HOUR, _GIB = 60.0, 3600.0, 2.0**30
 
 def takeaway_of(leaderboard: Leaderboard, views: Sequence[SystemView]) -> tuple[Fact, ...]:
     """Three facts about the first candidate; none where no candidate is ranked."""
-    ranked = [view for view in views if view.kind == "candidate" and view.rank is not None]
+    ranked = [view for view in views if view.kind in COMPETING and view.rank is not None]
     if not ranked:
         return ()
     best = ranked[0]

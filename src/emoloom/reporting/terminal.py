@@ -123,7 +123,8 @@ def _with_bounds(cell: Cell) -> str:
 def _notes(corpus: CorpusView) -> list[str]:
     """What a reader of this short table must know; the report has every note."""
     headings = ("macro-F1 @all", FRAGILE_HEADING)
-    notes = [note for note in corpus.notes if any(heading in note.partition(":")[0] for heading in headings)]
+    named = tuple(f"{row.system.name}: " for row in corpus.rows)
+    notes = [n for n in corpus.notes if n.startswith(named) or any(head in n.partition(":")[0] for head in headings)]
     dashes = any(cell.total and cell.value is None for row in corpus.rows for cell in row.cells)
     return [*notes, "A dash is a number that is not defined here; the report says why."] if dashes else notes
 
@@ -132,7 +133,8 @@ def _name(system: SystemView) -> str:
     if system.failure:
         return f"{system.name} failed: {system.failure}"
     # Names such as `random:base` and `untrained base` already say what they are.
-    said = system.kind in ("candidate", "floor") or system.name.startswith(("random:", "shallow:", "untrained"))
+    said = system.kind in ("candidate", "encoder", "floor")
+    said = said or system.name.startswith(("random:", "shallow:", "untrained"))
     return system.name if said else f"{system.name} ({system.kind})"
 
 

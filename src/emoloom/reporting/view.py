@@ -18,6 +18,7 @@ from emoloom.reporting.board import (
     notes_of,
     number,
     slices_of,
+    system_notes,
     system_views,
 )
 from emoloom.reporting.confusion import confusions
@@ -143,7 +144,7 @@ def _corpus_view(
         n_rows=len(rows) or max((found.total for found in metrics.values()), default=0),
         columns=columns,
         rows=board,
-        notes=(*notes_of(board), *fragile_note(predictions, noise)),
+        notes=(*notes_of(board), *fragile_note(predictions, noise), *system_notes(leaderboard, name)),
         slices=slices_of(columns, board),
         label_systems=label_systems,
         label_rows=labels,

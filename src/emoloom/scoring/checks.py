@@ -141,7 +141,8 @@ def _leaks(leaks: Mapping[str, LeakCount] | None) -> Check:
 
 def _protocols(evidence: Evidence) -> Check:
     code = "protocols-mixed"
-    n_ranked = len(evidence.systems.ranked)
+    n_ranked = len(evidence.systems.ranked) - len(evidence.systems.undecoded)
+    what = "ranked systems that write text" if evidence.systems.undecoded else "ranked systems"
     if n_ranked < 2:
-        return Check(code=code, status="not-applicable", message=f"{n_ranked} ranked systems: nothing to mix")
-    return check_of(code, [], [f"all {n_ranked} ranked systems were decoded under {evidence.protocol_id}"])
+        return Check(code=code, status="not-applicable", message=f"{n_ranked} {what}: nothing to mix")
+    return check_of(code, [], [f"all {n_ranked} {what} were decoded under {evidence.protocol_id}"])

@@ -32,6 +32,8 @@ _WORDS = r"(?u)\w+(?:['’]\w+)*|[^\w\s]"
 _INVERSE_PENALTY = 3.0
 _RIDGE_PENALTY = 2.0
 
+_COMMON_THRESHOLDS = np.arange(1, 50) / 50
+
 Answer = Callable[[Sequence[Example]], list[Target]]
 
 
@@ -44,7 +46,7 @@ class Floor(NamedTuple):
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """The floor's predictions, rendered and parsed like a candidate's, in the order of the examples."""
-        return [_prediction(row, target) for row, target in zip(examples, self.answer(examples), strict=True)]
+        return [written(row, target) for row, target in zip(examples, self.answer(examples), strict=True)]
 
 
 def majority_floor(labels: tuple[str, ...], constant: Vad) -> Floor:
@@ -97,7 +99,7 @@ def linear_floor(training: Sequence[TrainingRow]) -> Floor:
     min_df = 1 if len(training) <= _CROSS_FIT_ROWS else 2
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=min_df, token_pattern=_WORDS)
     features = csr_matrix(vectorizer.fit_transform(texts))
-    folds = np.array([_fold(row.id) for row in training])
+    folds = np.array([fold_of(row.id) for row in training])
     # The solver's vector products are too short to share: threads make it several times slower, and change last bits.
     with threadpool_limits(limits=1, user_api="blas"):
         thresholds = _tuned_thresholds(features, gold, folds)
@@ -110,17 +112,47 @@ def linear_floor(training: Sequence[TrainingRow]) -> Floor:
         if not examples:
             return []
         found = csr_matrix(vectorizer.transform([example.text for example in examples]))
-        chosen = _decide(_probabilities(found, weights, intercepts), thresholds)
         vads = np.clip(ridge.predict(found), 0.0, 1.0)
-        return [
-            Target(labels=tuple(LABELS[k] for k in np.flatnonzero(row)), vad=Vad(v=float(v), a=float(a), d=float(d)))
-            for row, (v, a, d) in zip(chosen, vads, strict=True)
-        ]
+        return targets_of(_probabilities(found, weights, intercepts), thresholds, vads)
 
     return Floor(LINEAR, answer)
 
 
-def _prediction(example: Example, target: Target) -> Prediction:
+def targets_of(probabilities: Floats, thresholds: Floats, vads: Floats) -> list[Target]:
+    """Answers of a system that gives numbers: labels over their threshold, one at least, MAX_LABELS at most.
+
+    Args:
+        probabilities: [rows, labels].
+        thresholds: [labels].
+        vads: [rows, 3] in [0, 1].
+    """
+    return [
+        Target(labels=tuple(LABELS[k] for k in np.flatnonzero(row)), vad=Vad(v=float(v), a=float(a), d=float(d)))
+        for row, (v, a, d) in zip(_decide(probabilities, thresholds), vads, strict=True)
+    ]
+
+
+def best_common_threshold(probabilities: Floats, gold: Bools) -> float:
+    """The one threshold for all labels with the best macro-F1 of the answers (the lowest on a tie).
+
+    Args:
+        probabilities: [rows, labels].
+        gold: [rows, labels]; labels without a row do not count.
+    """
+    supported = gold.any(axis=0)
+    if not supported.any():
+        return 0.5
+
+    def macro_f1(threshold: float) -> float:
+        chosen = _decide(probabilities, np.full(gold.shape[1], threshold))
+        hits = (chosen & gold).sum(axis=0)
+        return float((2 * hits / np.maximum(1, chosen.sum(axis=0) + gold.sum(axis=0)))[supported].mean())
+
+    return float(max(_COMMON_THRESHOLDS, key=macro_f1))
+
+
+def written(example: Example, target: Target) -> Prediction:
+    """The record of an answer that no language model wrote: rendered as the contract's line and parsed back."""
     output = line_of(render_target(target))
     return Prediction(
         row_id=example.id,
@@ -133,8 +165,9 @@ def _prediction(example: Example, target: Target) -> Prediction:
     )
 
 
-def _fold(row_id: str) -> int:
-    return int.from_bytes(hashlib.sha256(row_id.encode("utf-8", "replace")).digest()[:4], "big") % _FOLDS
+def fold_of(row_id: str, n_folds: int = _FOLDS) -> int:
+    """The part of the training rows, of `n_folds` about equal ones, that a row belongs to."""
+    return int.from_bytes(hashlib.sha256(row_id.encode("utf-8", "replace")).digest()[:4], "big") % n_folds
 
 
 def _fit_logistic(features: csr_matrix, gold: Bools) -> tuple[Floats, Floats]:

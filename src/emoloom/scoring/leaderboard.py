@@ -8,7 +8,17 @@ from typing import NamedTuple
 from emoloom.contract.prompt import contract_id
 from emoloom.errors import InputError
 from emoloom.progress import Tick, no_tick
-from emoloom.records import Calibration, Example, Leaderboard, MetricValue, Prediction, SystemKind, SystemRow, Vad
+from emoloom.records import (
+    UNDECODED,
+    Calibration,
+    Example,
+    Leaderboard,
+    MetricValue,
+    Prediction,
+    SystemKind,
+    SystemRow,
+    Vad,
+)
 from emoloom.scoring.alignment import align, corpus_of, data_id
 from emoloom.scoring.calibration import calibrations
 from emoloom.scoring.checks import run_checks
@@ -21,6 +31,9 @@ from emoloom.scoring.verdict import write_verdict
 __all__ = ["LeakCount", "System", "build_leaderboard", "differing_parts", "score_corpus"]
 
 
+BY_CONSTRUCTION = "not applicable: no text was written, so that every answer parses by construction"
+
+
 class System(NamedTuple):
     """One line of the leaderboard before it has scores."""
 
@@ -29,7 +42,7 @@ class System(NamedTuple):
     predictions: Mapping[str, Sequence[Prediction]]
     """Corpus -> one prediction for every row; empty where `failure` is set."""
     protocol_id: str = ""
-    """Id of the decoding protocol; empty for floors, which decode nothing."""
+    """Id of the decoding protocol; empty where no language model answered."""
     protocol: Mapping[str, object] | None = None
     """The protocol's parts, so that a mismatch can be named."""
     base: str = ""
@@ -37,6 +50,8 @@ class System(NamedTuple):
     failure: str = ""
     """Code of why there are no predictions."""
     n_parameters: int | None = None
+    note: str = ""
+    """What a reader must know of how its answers came about; the verdict says it where the system is first."""
 
 
 def build_leaderboard(
@@ -89,7 +104,9 @@ def build_leaderboard(
         metrics=(*values, *rank_metrics(ranking, rows, _points(ranking, metrics, ranked_corpus))),
         calibration=_calibrate_all(scored, corpora),
         checks=run_checks(evidence),
-        verdict=write_verdict(groups, ranking, metrics, ranked_corpus),
+        verdict=write_verdict(
+            groups, ranking, metrics, ranked_corpus, notes={system.name: system.note for system in systems}
+        ),
     )
 
 
@@ -105,12 +122,20 @@ def _score_all(
     cards = [(system, name) for system in systems for name in corpora]
     for done, (system, name) in enumerate(cards, start=1):
         for scored in (score_corpus, score_slices):
-            found += scored(
+            values = scored(
                 system.name, corpora[name], _predictions(system, name), constant=constants.get(name),
                 bootstrap=bootstrap, seed=seed,
             )  # fmt: skip
+            found += map(_without_parse_rate, values) if system.kind in ("encoder", "external") else values
         tick(done, len(cards), system.name)
     return found
+
+
+def _without_parse_rate(value: MetricValue) -> MetricValue:
+    """A parse rate of a system that writes no text is not applicable: it is 1 by construction."""
+    if not value.metric.startswith("parse_ok"):
+        return value
+    return value.model_copy(update={"value": None, "low": None, "high": None, "note": BY_CONSTRUCTION})
 
 
 def _calibrate_all(systems: Sequence[System], corpora: Mapping[str, Sequence[Example]]) -> tuple[Calibration, ...]:
@@ -138,7 +163,7 @@ def _one_protocol(systems: Sequence[System]) -> str:
     Raises:
         InputError: two ids, or a decoded system without one; says which part differs.
     """
-    decoded = [system for system in systems if system.kind != "floor" and not system.failure]
+    decoded = [system for system in systems if system.kind not in UNDECODED and not system.failure]
     for system in decoded:
         if not system.protocol_id:
             raise InputError(
@@ -216,6 +241,7 @@ def _system_rows(systems: Sequence[System], ranking: Ranking) -> tuple[SystemRow
             tie_group=ranking.groups.get(system.name),
             failure=system.failure,
             n_parameters=system.n_parameters,
+            note=system.note,
         )
         for system in sorted(systems, key=place)
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emoloom.records import Example, MetricValue, Prediction, SystemKind
+from emoloom.records import COMPETING, UNDECODED, Example, MetricValue, Prediction, SystemKind
 from emoloom.scoring.power import detectable_difference, needed_units
 from emoloom.scoring.scorecard import RANKED_BY, VAD_KINDS, ranked_metric, ranking_columns
 from emoloom.scoring.statistics import (
@@ -31,8 +31,11 @@ class Systems(NamedTuple):
     ranked: tuple[str, ...]
     """Candidates and controls."""
     candidates: tuple[str, ...]
+    """Encoders and files of answers among them."""
     references: tuple[str, ...]
     """Floors and untrained candidates: listed, compared with, never ranked."""
+    undecoded: tuple[str, ...] = ()
+    """Candidates whose answers no language model wrote: that they parse says nothing."""
 
 
 class Tested(NamedTuple):
@@ -87,11 +90,12 @@ class Ranking(NamedTuple):
 
 def split_systems(kinds: Mapping[str, SystemKind]) -> Systems:
     """Sort scored systems into ranked ones and references."""
-    ranked = tuple(name for name, kind in kinds.items() if kind in ("candidate", "control"))
+    ranked = tuple(name for name, kind in kinds.items() if kind in (*COMPETING, "control"))
     return Systems(
         ranked=ranked,
-        candidates=tuple(name for name in ranked if kinds[name] == "candidate"),
+        candidates=tuple(name for name in ranked if kinds[name] in COMPETING),
         references=tuple(name for name in kinds if name not in ranked),
+        undecoded=tuple(name for name in ranked if kinds[name] in UNDECODED),
     )
 
 

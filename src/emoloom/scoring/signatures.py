@@ -24,9 +24,12 @@ def parse_rate(evidence: Evidence) -> Check:
     """Fails where a candidate's answers are strictly parsed on less than MIN_PARSE_RATE of a corpus."""
     if not evidence.systems.candidates:
         return no_candidate(PARSE_RATE)
+    writing = [name for name in evidence.systems.candidates if name not in evidence.systems.undecoded]
+    if not writing:
+        return Check(code=PARSE_RATE, status="not-applicable", message="no candidate writes text")
     failed: list[str] = []
     passed: list[str] = []
-    for name in evidence.systems.candidates:
+    for name in writing:
         for corpus in evidence.corpora:
             rate = evidence.metrics[name, corpus, "parse_ok_strict@all"].value or 0.0
             is_low = rate < MIN_PARSE_RATE

@@ -13,8 +13,9 @@ from emoloom.scoring.seeds import scope_of
 
 
 def write_verdict(
-    systems: Systems, ranking: Ranking, metrics: Mapping[tuple[str, str, str], MetricValue], corpus: str
-) -> str:
+    systems: Systems, ranking: Ranking, metrics: Mapping[tuple[str, str, str], MetricValue], corpus: str,
+    notes: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
     """Which candidate, how sure, in a tie with whom, and against which floors.
 
     Args:
@@ -22,12 +23,14 @@ def write_verdict(
         ranking: their order on the ranked corpus.
         metrics: all metrics by (system, corpus, metric).
         corpus: the ranked corpus.
+        notes: by system what a reader must know of how its answers came about.
     """
     best = ranking.best_candidate
     if not best:
         return f"No candidate has scores on {corpus}, so there is nothing to recommend."
     scores = {name: with_interval(metrics[name, corpus, RANKED_BY]) for name in (*ranking.order, *systems.references)}
     sentences = [_first_sentence(best, ranking, systems, scores[best], corpus)]
+    sentences += [f"{best} is {notes[best]}."] if notes and notes.get(best) else []
     sentences += [_separation_sentence(ranking.separation)] if ranking.separation else []
     sentences += _control_sentence(best, ranking, systems)
     if ranking.against_references:

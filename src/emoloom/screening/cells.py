@@ -1,36 +1,32 @@
-"""Cells: training one candidate, decoding one candidate. Each is keyed by content, resumable, and done once."""
+"""Cells of training: one candidate is planned, and trained. Keyed by content, resumable, done once."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoloom import store
 from emoloom.config import Config, TrainingSettings
 from emoloom.contract.prompt import contract_id
-from emoloom.errors import CandidateError, InputError
+from emoloom.errors import CandidateError
 from emoloom.models.candidates import Candidate
 from emoloom.progress import Tick, bar, no_tick, say
-from emoloom.records import Example, Prediction, SelfCheck, TrainingPair, TrainingRow
-from emoloom.screening.data import Data
+from emoloom.records import Example, TrainingPair, TrainingRow
+from emoloom.screening import encoders
+from emoloom.screening.clock import clock
+from emoloom.screening.data import Data, states_of
 from emoloom.screening.forecast import material_of, measure_speed, refuse_unless_it_fits
 from emoloom.screening.merging import keep_merged
 from emoloom.screening.plan import PlannedCandidate, parse_budget
-from emoloom.screening.selfchecks import selfcheck_of
 
 if TYPE_CHECKING:
     from emoloom.training.processes import Processes
 
 KEY = "key"
-CLOCK_EVERY_SECONDS = 5.0
 WITHOUT_EFFECT = {"budget", "dtype", "checkpoint_steps", "gradient_checkpointing"}
 """Training settings that change no weight, or stand resolved in the plan."""
 
@@ -80,13 +76,14 @@ def plan_candidate(
         dtype=dtype,
         threads=threads,
     )
-    times = 2 if config.scoring.untrained_floor and not candidate.control else 1
+    times = len(states_of(config, candidate.name))
     costs = {
         "training_seconds": round(planned.tokens / speed, 1), "memory_bytes": memory,
         "decoding_seconds_a_row": decoding, "decoding_seconds": round(decoding * len(evaluation) * times, 1),
     }  # fmt: skip
-    say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} a second: {costs['training_seconds']:,.0f} s "
-        f"in {memory / 1e9:.1f} GB of memory; decoding, about {costs['decoding_seconds']:,.0f} s")  # fmt: skip
+    say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} a second: {costs['training_seconds']:,.0f} s"
+        f"{f' in {memory / 1e9:.1f} GB of memory' if memory else ''}; decoding, about "
+        f"{costs['decoding_seconds']:,.0f} s")  # fmt: skip
     return planned, costs
 
 
@@ -131,23 +128,6 @@ def training_settings(planned: PlannedCandidate, config: Config) -> TrainingSett
     return config.training.model_copy(update={"learning_rate": rate})
 
 
-def decode_inputs(weights_digest: str, identity: str, protocol_id: str, rows: Mapping[str, str]) -> dict[str, Any]:
-    """All that decides the predictions of one candidate; their digest is the key of the stage.
-
-    Args:
-        weights_digest: SHA-256 of the weights, or the candidate's identity where it is decoded as it comes.
-        identity: of the candidate.
-        protocol_id: of the decoding protocol.
-        rows: file slug of each evaluated corpus -> SHA-256 of the file of its rows.
-    """
-    return {"weights": weights_digest, "candidate": identity, "protocol": protocol_id, "rows": dict(rows)}
-
-
-def predictions_key(inputs: Mapping[str, Any], rows_digest: str) -> str:
-    """Key of one predictions file: the stage's inputs with the rows of this file alone."""
-    return store.digest_of({**inputs, "rows": rows_digest})
-
-
 def train_cell(
     folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data_id: str, data: Data,
     processes: Processes, keep_state: bool = False,
@@ -173,10 +153,10 @@ def train_cell(
     (folder / store.STAGE_FILE).unlink(missing_ok=True)
     processes.tell({"candidate": candidate.model_dump(mode="json"), "planned": planned.model_dump(mode="json"),
                     "folder": str(folder.resolve())})  # fmt: skip
-    with _clock(folder) as elapsed, bar(f"training {candidate.name}", "tokens") as tick:
-        model, size, weights = _fit(folder, candidate, planned, config, data, processes, tick, keep_state)
-        facts: dict[str, Any] = {"seconds": round(elapsed(), 1), "peak_bytes": memory_peak()}
-    if config.training.method == "lora":
+    with clock(folder) as elapsed, bar(f"training {candidate.name}", "tokens") as tick:
+        model, size, weights, found = _fit(folder, candidate, planned, config, data, processes, tick, keep_state)
+        facts: dict[str, Any] = {"seconds": round(elapsed(), 1), "peak_bytes": memory_peak(), **found}
+    if config.training.method == "lora" and not candidate.encoder:
         weights = folder / WEIGHTS
         facts["merging"] = keep_merged(model, weights, candidate, config, next(iter(data.evaluation.values())))
     store.finish_stage(folder, key, weights=store.file_digest(weights), n_parameters=size, **facts)
@@ -221,8 +201,12 @@ def follow(config: Config, data: Data, processes: Processes) -> None:
 def _fit(
     folder: Path, candidate: Candidate, planned: PlannedCandidate, config: Config, data: Data, processes: Processes,
     tick: Tick, keep_state: bool = False,
-) -> tuple[Any, int, Path]:  # fmt: skip
-    """Train, all processes together: the model with averaged weights, its size without adapters, the file written."""
+) -> tuple[Any, int, Path, dict[str, Any]]:  # fmt: skip
+    """Train, all processes together.
+
+    Returns:
+        The model with averaged weights, its size without adapters, the file written, and facts of the stage.
+    """
     import torch
 
     from emoloom.models.codec import load_codec
@@ -233,147 +217,16 @@ def _fit(
 
     return_freed_memory()  # that of the candidate before
     torch.set_num_threads(planned.threads)
+    material, settings = material_of(data, config), training_settings(planned, config)
+    how: dict[str, Any] = {
+        "budget_tokens": planned.tokens, "seed": config.run.seed, "dtype": planned.dtype, "tick": tick,
+        "processes": processes, "keep_state": keep_state,
+    }  # fmt: skip
+    if candidate.encoder:
+        forget_peak()
+        model, weights, facts = encoders.fit(folder, candidate, material, settings, **how)
+        return model, sum(parameter.numel() for parameter in model.parameters()), weights, facts
     model = load_base(candidate, seed=config.run.seed)
     size = sum(parameter.numel() for parameter in model.parameters())
     forget_peak()
-    weights = train(
-        model, load_codec(candidate), material_of(data, config), training_settings(planned, config),
-        budget_tokens=planned.tokens, seed=config.run.seed, folder=folder, dtype=planned.dtype, tick=tick,
-        processes=processes, keep_state=keep_state,
-    )  # fmt: skip
-    return model, size, weights
-
-
-def decode_cell(
-    folder: Path, candidate: Candidate, weights: Path | None, weights_digest: str, config: Config,
-    evaluation: Mapping[str, tuple[str, Sequence[Example]]],
-) -> dict[str, Any]:  # fmt: skip
-    """Decode all evaluated corpora with one candidate into `folder`, or find that it is done.
-
-    Args:
-        folder: gets one predictions file per corpus.
-        candidate: prepared candidate.
-        weights: trained weights, or None for the candidate as it comes.
-        weights_digest: SHA-256 of the weights, or the candidate's identity.
-        config: gives the protocol.
-        evaluation: file slug -> (digest of the rows, rows).
-    """
-    from emoloom.decoding.protocol import protocol_of
-
-    protocol = protocol_of(config.decoding)
-    digests = {slug: digest for slug, (digest, _) in evaluation.items()}
-    inputs = decode_inputs(weights_digest, candidate.identity, protocol.id, digests)
-    key = store.digest_of(inputs)
-    if store.stage_done(folder, key):
-        return dict(store.read_json(folder / store.STAGE_FILE))
-    (folder / store.STAGE_FILE).unlink(missing_ok=True)
-    use_threads(config)
-    model: Any = None
-    with _clock(folder) as elapsed:
-        for slug, (digest, rows) in evaluation.items():
-            file_key = predictions_key(inputs, digest)
-            if not _has_answers(folder / f"{slug}.jsonl", file_key, rows):
-                if model is None:
-                    trust = selfcheck_of(candidate, config, say)
-                    model = load_model(candidate, weights, config)
-                    heads = label_heads(weights, config)
-                _decode_file(folder / f"{slug}.jsonl", file_key, model, candidate, config, trust, rows, heads)
-        headers = {slug: store.read_header(folder / f"{slug}.jsonl") for slug in evaluation}
-        environments = [header["environment"] for header in headers.values()]
-        facts = {
-            "inputs": inputs,
-            "protocol": protocol.model_dump(mode="json"),
-            "protocol_id": protocol.id,
-            "environments": [e for place, e in enumerate(environments) if e not in environments[:place]],
-            "mode": {slug: header.get("mode") for slug, header in headers.items()},
-            "noise": {slug: header.get("noise") for slug, header in headers.items()},
-            "seconds": round(elapsed(), 1),
-        }
-    store.finish_stage(folder, key, **facts)
-    return dict(store.read_json(folder / store.STAGE_FILE))
-
-
-def _has_answers(path: Path, key: str, rows: Sequence[Example]) -> bool:
-    """Whether a predictions file is whole, unchanged, of this key, and answers these rows."""
-    try:
-        answered = [prediction.row_id for prediction in store.read_records(path, Prediction)]
-        return store.read_header(path).get("key") == key and answered == [row.id for row in rows]
-    except InputError:
-        return False
-
-
-def _decode_file(
-    path: Path, key: str, model: Any, candidate: Candidate, config: Config, trust: SelfCheck, rows: Sequence[Example],
-    heads: Path | None,
-) -> None:  # fmt: skip
-    """Decode one corpus, verifying drafts only where the self-check allows it."""
-    from emoloom.decoding.predict import predict
-    from emoloom.decoding.protocol import environment, protocol_of
-    from emoloom.models.codec import load_codec
-    from emoloom.training.heads import read_heads
-
-    head = {"label_head": store.file_digest(heads)} if heads else {}
-    probabilities = read_heads(heads, model).label_probabilities if heads else None
-    protocol, here = protocol_of(config.decoding), environment().model_dump(mode="json")
-    # a file begun elsewhere is begun anew: no file may hold the answers of two environments
-    partial = store.PartialRecords(path, Prediction, store.digest_of([key, here, trust.mode, *head.values()]))
-    done = {prediction.row_id for prediction in partial.records}
-    left = [row for row in rows if row.id not in done]
-    codec, draft_rows = load_codec(candidate), config.decoding.draft_rows
-    with bar(f"decoding {candidate.name} on {path.stem}", "rows") as tick:
-        tick(len(done), len(rows), "")
-        for prediction in predict(
-            model, codec, protocol, left, draft_rows=draft_rows, mode=trust.mode, label_probabilities=probabilities
-        ):
-            partial.append(prediction)
-            tick(len(partial.records), len(rows), "")
-    by_id = {prediction.row_id: prediction for prediction in partial.records}
-    partial.finish(
-        (by_id[row.id] for row in rows), key=key, protocol_id=protocol.id, environment=here, mode=trust.mode,
-        noise=trust.noise, **head,
-    )  # fmt: skip
-
-
-@contextmanager
-def _clock(folder: Path) -> Iterator[Callable[[], float]]:
-    """Seconds spent in a cell, those of interrupted runs included: noted every few seconds by a thread."""
-    path = folder / "elapsed.json"
-    before = float(store.read_json(path)["seconds"]) if path.exists() else 0.0
-    start = time.monotonic()
-    stop = threading.Event()
-
-    def elapsed() -> float:
-        return before + time.monotonic() - start
-
-    def note() -> None:
-        while not stop.wait(CLOCK_EVERY_SECONDS):
-            with contextlib.suppress(InputError):  # a full disk is reported by the work itself
-                store.write_json(path, {"seconds": round(elapsed(), 1)})
-
-    thread = threading.Thread(target=note, daemon=True)
-    thread.start()
-    try:
-        yield elapsed
-    finally:
-        stop.set()
-        thread.join()
-        path.unlink(missing_ok=True) if sys.exc_info()[0] is None else None
-
-
-def label_heads(weights: Path | None, config: Config) -> Path | None:
-    """The heads beside trained weights, where one was trained to give the labels' probabilities; else None."""
-    from emoloom.training.loop import HEADS
-
-    if weights is None or not config.training.lambda_cls or config.training.classify_by != "head":
-        return None
-    path = weights.with_name(HEADS)
-    return path if path.exists() else None
-
-
-def load_model(candidate: Candidate, weights: Path | None, config: Config) -> Any:
-    """The model that is decoded: with trained weights, or as it comes where there are none."""
-    from emoloom.models.loading import load_base, load_checkpoint
-
-    if weights is None:
-        return load_base(candidate, seed=config.run.seed, dtype=config.decoding.dtype)
-    return load_checkpoint(candidate, weights, dtype=config.decoding.dtype)
+    return model, size, train(model, load_codec(candidate), material, settings, folder=folder, **how), {}

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emoloom import store
 from emoloom.config import Config
 from emoloom.corpora.selection import parse_selection
+from emoloom.models.candidates import parse_name
 from emoloom.records import Example, TrainingPair, TrainingRow, Vad
-from emoloom.store import RunFolder
+from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 if TYPE_CHECKING:
     from emoloom.corpora.preparation import Prepared
+    from emoloom.scoring.evidence import LeakCount
 
 
 class Data(NamedTuple):
@@ -50,6 +52,16 @@ def read_data(run: RunFolder, config: Config) -> Data:
     )
 
 
+def states_of(config: Config, name: str) -> tuple[str, ...]:
+    """The states in which a candidate is decoded: trained, and untrained where that is a floor.
+
+    A control is not what a candidate is measured against, and the heads of an encoder say nothing before training.
+    """
+    parsed = parse_name(name)
+    as_it_comes = config.scoring.untrained_floor and not parsed.control and not parsed.encoder
+    return (TRAINED, UNTRAINED) if as_it_comes else (TRAINED,)
+
+
 def facts_of(prepared: Prepared) -> dict[str, Any]:
     """What `data/facts.json` says of prepared corpora."""
     return {
@@ -57,6 +69,15 @@ def facts_of(prepared: Prepared) -> dict[str, Any]:
         "constants": {name: vad.model_dump() for name, vad in prepared.constants.items()},
         "majorities": {name: list(labels) for name, labels in prepared.majorities.items()},
     }  # fmt: skip
+
+
+def leaks_of(data: Data) -> dict[str, LeakCount]:
+    """By evaluated corpus: training rows that repeat one of its texts, taken out and left."""
+    from emoloom.corpora.cleaning import n_leaked
+    from emoloom.scoring.evidence import LeakCount
+
+    removed = data.facts["leaks_removed"]
+    return {name: LeakCount(removed[name], n_leaked(data.training, rows)) for name, rows in data.evaluation.items()}
 
 
 def promotion_rows_of(config: Config) -> int:

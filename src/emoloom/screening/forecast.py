@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emoloom.affect.lexicon import load_lexicon
 from emoloom.config import Config
@@ -17,6 +17,7 @@ from emoloom.screening.data import Data
 from emoloom.screening.plan import parse_budget
 
 if TYPE_CHECKING:
+    from emoloom.models.codec import Codec, TextCodec
     from emoloom.training.loop import Material
     from emoloom.training.processes import Processes
 
@@ -30,7 +31,7 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
     """Bytes of memory that each process needs to train a candidate; nothing is loaded to find out.
 
     Returns:
-        The estimate, or 0 where the architecture defies one: then it is simply tried.
+        The estimate, or 0 where there is none (an encoder, or an architecture that defies one): then it is tried.
 
     Raises:
         CandidateError: `does-not-fit`.
@@ -42,6 +43,8 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
     from emoloom.training.encoding import Item, encode_row, n_tokens, rows_of
 
     return_freed_memory()  # that of the candidate before
+    if candidate.encoder:
+        return 0
     settings, codec = config.training, load_codec(candidate)
     longest = sorted(rows, key=lambda row: len(row.text))[-settings.batch_rows :]
     items = sorted((Item((encode_row(codec, row),)) for row in longest), key=lambda item: n_tokens([item]))
@@ -73,34 +76,53 @@ def measure_speed(
 ) -> tuple[float, float]:  # fmt: skip
     """Tokens a second of training, and seconds for decoding a row of `evaluation` (0 without rows).
 
-    The first by a few real steps, whose weights are thrown away; more of them where a budget in time depends on it. The
-    second by the forwards that verify an answer, `FORWARDS` times: what the candidate writes before it is trained is
-    no answer, and takes many times as long.
+    The first by a few real steps, whose weights are thrown away; more of them where a budget in time depends on it.
     """
     import torch
 
-    from emoloom.decoding.normative import choose
-    from emoloom.decoding.protocol import protocol_of, same_shape
-    from emoloom.models.codec import load_codec
-    from emoloom.models.loading import DTYPES, load_base
+    from emoloom.models.codec import load_codec, load_text_codec
+    from emoloom.models.encoder import load_encoder
+    from emoloom.models.loading import load_base
     from emoloom.training.loop import measure_tokens_per_second
 
     torch.set_num_threads(threads)
-    codec, model = load_codec(candidate), load_base(candidate, seed=config.run.seed)
+    codec: Codec | TextCodec
+    if candidate.encoder:
+        codec, model = load_text_codec(candidate), load_encoder(candidate)
+    else:
+        codec, model = load_codec(candidate), load_base(candidate, seed=config.run.seed)
     in_tokens = parse_budget(config.training.budget).tokens and config.screening.rungs == 1
     warm_up, timed = (1, 2) if in_tokens else (2, 6)
     speed = measure_tokens_per_second(
         model, codec, material_of(data, config), config.training, seed=config.run.seed, dtype=dtype,
         processes=processes, warm_up=warm_up, timed=timed,
     )  # fmt: skip
-    if not evaluation:
-        return speed, 0.0
-    protocol, model = protocol_of(config.decoding), model.to(DTYPES[config.decoding.dtype])
-    prompts = [codec.encode_prompt(example.text) for example in evaluation[:SAMPLE]]
+    sample = evaluation[:SAMPLE]
     start = time.perf_counter()
     try:
-        for rung, group in same_shape(protocol, prompts, getattr(model.config, "max_position_embeddings", None)):
-            choose(model, protocol, rung, [(prompts[place], []) for place in group])
+        forwards = _answer(model, codec, config, sample)
     except CandidateError:  # what cannot be decoded is said when it is
         return speed, 0.0
-    return speed, FORWARDS * (time.perf_counter() - start) / len(prompts)
+    return speed, forwards * (time.perf_counter() - start) / max(1, len(sample))
+
+
+def _answer(model: Any, codec: Codec | TextCodec, config: Config, rows: Sequence[Example]) -> float:
+    """Put rows through what answering them will take; returns how many times as long it will.
+
+    What a language model writes before it is trained is no answer, and takes many times as long: only the forwards that
+    verify are timed.
+    """
+    from emoloom.decoding.normative import choose
+    from emoloom.decoding.protocol import protocol_of, same_shape
+    from emoloom.models.codec import TextCodec
+    from emoloom.models.loading import DTYPES
+    from emoloom.screening import encoders
+
+    if isinstance(codec, TextCodec):
+        list(encoders.answer(model, codec, rows))
+        return 1.0
+    protocol, model = protocol_of(config.decoding), model.to(DTYPES[config.decoding.dtype])
+    prompts = [codec.encode_prompt(row.text) for row in rows]
+    for rung, group in same_shape(protocol, prompts, getattr(model.config, "max_position_embeddings", None)):
+        choose(model, protocol, rung, [(prompts[place], []) for place in group])
+    return FORWARDS

@@ -13,6 +13,7 @@ from emoloom.models.candidates import Candidate
 from emoloom.records import Record
 from emoloom.screening import cells
 from emoloom.screening.data import Data, read_data
+from emoloom.screening.decoding_cells import decode_cell
 from emoloom.screening.failures import with_named_failures
 from emoloom.screening.plan import PlannedCandidate
 from emoloom.store import RunFolder
@@ -72,7 +73,7 @@ def _rung_cell(run: RunFolder, config: Config, data: Data, job: Job) -> None:
     folder = run.training(job.variant)
     facts = cells.train_cell(folder, job.candidate, job.planned, config, data_id, data, Processes(), keep_state=True)
     weights, digest = cells.trained_weights(folder, job.variant)
-    decoded = cells.decode_cell(predictions, job.candidate, weights, digest, config, rows)
+    decoded = decode_cell(predictions, job.candidate, weights, digest, config, rows)
     store.write_json(record, {"key": key, "weights": digest, "predictions": _digest(predictions),
                               "seconds": facts["seconds"] + decoded["seconds"]})  # fmt: skip
 

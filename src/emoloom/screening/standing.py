@@ -10,10 +10,10 @@ from typing import Any, Literal
 from emoloom import store
 from emoloom.config import Config
 from emoloom.corpora.selection import parse_selection
-from emoloom.models.candidates import parse_name
 from emoloom.records import Record
+from emoloom.screening.data import states_of
 from emoloom.screening.plan import read_plan
-from emoloom.store import TRAINED, UNTRAINED, RunFolder
+from emoloom.store import RunFolder
 
 Stage = Literal["waiting", "training", "decoding", "done", "failed"]
 
@@ -52,7 +52,7 @@ def _standing(
     run: RunFolder, config: Config, name: str, planned: int | None, corpora: Sequence[str], rows: int
 ) -> Standing:
     last = _last_entry(run.training(name) / store.TRAINING_LOG)
-    states = (TRAINED, UNTRAINED) if config.scoring.untrained_floor and not parse_name(name).control else (TRAINED,)
+    states = states_of(config, name)
     files = [run.predictions_file(name, state, corpus) for state in states for corpus in corpora]
     answered = sum(map(store.count_records, files))
     failure = run.failure(name)

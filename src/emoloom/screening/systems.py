@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from emoloom import __version__, store
@@ -14,10 +14,12 @@ from emoloom.corpora.selection import parse_selection
 from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
 from emoloom.progress import bar
-from emoloom.records import Example, Prediction, SystemKind, TrainingRow, Vad
+from emoloom.records import UNDECODED, Example, Leaderboard, Prediction, SystemKind, TrainingRow, Vad
 from emoloom.scoring.drift import DriftStudy
 from emoloom.scoring.floors import LEXICON, LINEAR, MAJORITY, lexicon_floor, linear_floor, majority_floor
 from emoloom.scoring.leaderboard import System
+from emoloom.screening import encoders, entries
+from emoloom.screening.data import states_of
 from emoloom.screening.plan import read_plan
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
@@ -34,19 +36,50 @@ def candidate_systems(
     """
     systems = []
     for name in config.candidates.names:
-        control = parse_name(name).control
-        kind: SystemKind = "control" if control else "candidate"
+        parsed = parse_name(name)
+        control, note = parsed.control, encoders.NOTE if parsed.encoder else ""
+        kind: SystemKind = "encoder" if parsed.encoder else "control" if control else "candidate"
         base = name.partition(":")[2] if control else ""
         if name in failures:
-            systems.append(System(name, kind, {}, base=base, failure=failures[name]))
+            systems.append(System(name, kind, {}, base=base, failure=failures[name], note=note))
             continue
         training = store.read_json(run.training(name) / store.STAGE_FILE)
         size, weights = training["n_parameters"], training["weights"]
-        systems.append(_decoded(run, name, name, TRAINED, kind, corpora, weights, base=base, n_parameters=size))
+        trained = _decoded(run, name, name, TRAINED, kind, corpora, weights, base=base, n_parameters=size)
+        systems.append(trained._replace(note=note))
         decoded_untrained = (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists()
-        if config.scoring.untrained_floor and not control and decoded_untrained:
+        if UNTRAINED in states_of(config, name) and decoded_untrained:
             shown, identity = f"untrained {name}", read_plan(run.plan).candidates[name].identity
             systems.append(_decoded(run, name, shown, UNTRAINED, "untrained", corpora, identity, n_parameters=size))
+    return [*systems, *external_systems(run, config, corpora)]
+
+
+def recorded_systems(run: RunFolder, config: Config, board: Leaderboard) -> list[System]:
+    """Every line of a scored run's leaderboard with its predictions, from the run's files."""
+    corpora = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    failures = {system.name: system.failure for system in board.systems if system.failure}
+    return [*candidate_systems(run, config, failures, corpora), *_recorded_floors(run, corpora)]
+
+
+def _recorded_floors(run: RunFolder, corpora: Iterable[str]) -> list[System]:
+    return as_systems({
+        name: {floor: store.read_records(run.floors(name) / f"{floor}.jsonl", Prediction) for floor in FLOORS}
+        for name in corpora
+    })  # fmt: skip
+
+
+def external_systems(run: RunFolder, config: Config, corpora: Sequence[str]) -> list[System]:
+    """Answers that were made elsewhere, as the run keeps them."""
+    systems = []
+    for name in entries.external_files(config):
+        folder = run.external(name)
+        digest = store.read_json(folder / store.STAGE_FILE)["sha256"]
+        answers = {corpus: store.read_records(folder / f"{run.slug(corpus)}.jsonl", Prediction) for corpus in corpora}
+        note = (
+            f"a file of answers made elsewhere (SHA-256 {digest[:12]}), which nothing here can compute again; every "
+            "answer parses by construction"
+        )
+        systems.append(System(name, "external", answers, note=note))
     return systems
 
 
@@ -64,10 +97,10 @@ def _decoded(
     predictions = {
         name: store.read_records(run.predictions_file(candidate, state, name), Prediction) for name in corpora
     }
-    return System(
-        shown, kind, predictions, protocol_id=stage["protocol_id"], protocol=stage["protocol"], base=base,
-        n_parameters=n_parameters,
-    )  # fmt: skip
+    found = System(shown, kind, predictions, base=base, n_parameters=n_parameters)
+    if kind in UNDECODED:
+        return found
+    return found._replace(protocol_id=stage["protocol_id"], protocol=stage["protocol"])
 
 
 def floor_systems(
@@ -85,10 +118,7 @@ def floor_systems(
         for floor, predictions in floors.items():
             store.write_records(run.floors(name) / f"{floor}.jsonl", predictions, kind="predictions", system=floor)
         store.finish_stage(run.floors(name), keys[name])
-    return as_systems({
-        name: {floor: store.read_records(run.floors(name) / f"{floor}.jsonl", Prediction) for floor in FLOORS}
-        for name in evaluation
-    })  # fmt: skip
+    return _recorded_floors(run, evaluation)
 
 
 def floor_key(run: RunFolder, corpus: str, constant: Vad, majority: Sequence[str], lexicon_id: str) -> str:

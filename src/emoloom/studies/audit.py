@@ -104,6 +104,7 @@ class _Recomputation:
             "decoding": lambda inspection: audit_files.check_decoding(inspection, contents),
             "predictions": self._predictions,
             "floors": self._floors,
+            "external": lambda inspection: audit_files.check_external(inspection, contents),
             "scores": self._scores,
             "report": self._report,
             "candidates": self._candidates,

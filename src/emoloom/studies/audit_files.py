@@ -15,7 +15,7 @@ from emoloom.errors import InputError
 from emoloom.progress import bar
 from emoloom.records import Example, Prediction, TrainingPair, TrainingRow
 from emoloom.scoring.leaderboard import differing_parts
-from emoloom.screening import cells
+from emoloom.screening import cells, decoding_cells, entries
 from emoloom.screening.data import Data, facts_of, promotion_rows_of
 from emoloom.screening.plan import Plan, parse_budget
 from emoloom.screening.systems import floor_key
@@ -243,24 +243,21 @@ def check_decoding(inspection: Inspection, contents: Contents) -> str:
 
 
 def _check_decoded(inspection: Inspection, contents: Contents, name: str, state: str) -> None:
-    from emoloom.decoding.protocol import Protocol, protocol_of
-    from emoloom.training.loop import WEIGHTS
-
     run = contents.run
     folder = run.predictions(name, state)
     path = folder / STAGE_FILE
     stage = _stage(inspection, contents, folder)
-    heads = cells.label_heads(run.training(name) / WEIGHTS if state == TRAINED else None, contents.config)
-    protocol = protocol_of(contents.config.decoding)
+    heads = decoding_cells.label_heads(decoding_cells.weights_of(run, name, state), contents.config)
+    protocol = decoding_cells.protocol_for(name, contents.config)
     different = differing_parts(stage["protocol"], protocol.model_dump(mode="json"))
     if different:
         inspection.found(path, f"protocol of the predictions and of the config differ: {different}")
-    claimed = Protocol.model_validate_json(json.dumps(stage["protocol"])).id
+    claimed = type(protocol).model_validate_json(json.dumps(stage["protocol"])).id
     inspection.expect(path, "protocol_id", stage["protocol_id"], claimed)
     identity = contents.plan.candidates[name].identity
     weights = store.read_json(run.training(name) / STAGE_FILE)["weights"] if state == TRAINED else identity
     rows = {run.slug(corpus): contents.digest(run.evaluation_rows(corpus)) for corpus in contents.data.evaluation}
-    inputs = cells.decode_inputs(weights, identity, protocol.id, rows)
+    inputs = decoding_cells.decode_inputs(weights, identity, protocol.id, rows)
     for what, value in inputs.items():
         inspection.expect(path, f"inputs.{what}", stage["inputs"].get(what), value)
     inspection.expect(path, "key", stage["key"], store.digest_of(inputs))
@@ -271,7 +268,9 @@ def _check_decoded(inspection: Inspection, contents: Contents, name: str, state:
             header = store.read_header(file)
             environments.append(header["environment"])
             inspection.expect(file, "protocol_id", header["protocol_id"], protocol.id)
-            inspection.expect(file, "key", header["key"], cells.predictions_key(inputs, rows[run.slug(corpus)]))
+            inspection.expect(
+                file, "key", header["key"], decoding_cells.predictions_key(inputs, rows[run.slug(corpus)])
+            )
             if "label_head" in header:  # a run of before there were probabilities names none
                 inspection.expect(file, "label_head", header["label_head"], contents.digest(heads) if heads else "")
             if header["environment"] not in stage["environments"]:
@@ -314,6 +313,32 @@ def check_floors(
             with inspection.reading(path):
                 _compare_rows(inspection, path, _rows(inspection, path, Prediction), predictions, "row_id")
     return f"predictions are those of floors fitted anew: {', '.join(floors)}"
+
+
+def check_external(inspection: Inspection, contents: Contents) -> str:
+    """Each file of answers is the one on record, and the predictions are what it says."""
+    run = contents.run
+    files = entries.external_files(contents.config)
+    if not files:
+        raise NotCheckedError("the run has no file of answers", "not-applicable")
+    for name, original in files.items():
+        folder = run.external(name)
+        given, stage_file = folder / entries.GIVEN, folder / STAGE_FILE
+        with inspection.reading(stage_file):
+            stage = _stage(inspection, contents, folder)
+            digest = contents.digest(given)
+            inspection.expect(stage_file, "sha256", stage["sha256"], digest)
+            inspection.expect(
+                stage_file, "key", stage["key"], entries.external_key(run, digest, contents.data.evaluation)
+            )
+            for corpus, right in entries.read_answers(given, contents.data.evaluation).items():
+                path = folder / f"{run.slug(corpus)}.jsonl"
+                _compare_rows(inspection, path, _rows(inspection, path, Prediction), right, "row_id")
+            if not original.is_file():
+                inspection.skipped.append(f"{name}: the file that it came from is not here")
+            elif store.file_digest(original) != digest:
+                inspection.found(given, f"is not what {original} holds now")
+    return f"predictions are what the files of answers say: {', '.join(files)}"
 
 
 def sealed_versions(run: RunFolder) -> dict[str, Any]:

@@ -16,14 +16,16 @@ from emoloom.decoding.normative import Answer
 from emoloom.decoding.predict import LabelProbabilities, prediction_of
 from emoloom.decoding.protocol import Protocol, environment, protocol_of
 from emoloom.errors import CandidateError, InputError
-from emoloom.models.candidates import Candidate, prepare
-from emoloom.models.codec import Codec, load_codec
+from emoloom.models.candidates import Candidate, parse_name, prepare
+from emoloom.models.codec import Codec, load_codec, load_text_codec
 from emoloom.progress import bar, say
 from emoloom.records import Certificate, Example, Prediction
-from emoloom.screening.cells import label_heads, load_model, use_threads
-from emoloom.store import STAGE_FILE, TRAINED, RunFolder
+from emoloom.screening import encoders
+from emoloom.screening.cells import use_threads
+from emoloom.screening.decoding_cells import label_heads, load_model, weights_of
+from emoloom.store import STAGE_FILE, RunFolder
 from emoloom.studies.audit_files import Contents, check_order
-from emoloom.studies.findings import Inspection, Verified, brief, skip
+from emoloom.studies.findings import Inspection, NotCheckedError, Verified, brief, skip
 
 PROBABILITY_TOLERANCE = 0.05
 """A label probability that another environment's arithmetic moves by no more than this is no finding."""
@@ -44,6 +46,11 @@ class Predicted(NamedTuple):
     """As the file's first line has it."""
     has_probabilities: bool
     """Whether the first line names the head that gave label probabilities."""
+
+    @property
+    def writes_text(self) -> bool:
+        """Whether a language model answered, so that there are token ids and certificates."""
+        return not parse_name(self.candidate).encoder
 
 
 def read_predictions(inspection: Inspection, contents: Contents) -> list[Predicted]:
@@ -66,9 +73,10 @@ def check_predictions(inspection: Inspection, files: Sequence[Predicted], protoc
     for file in files:
         check_order(inspection, file.path, [p.row_id for p in file.predictions], [row.id for row in file.rows])
         by_id = {row.id: row for row in file.rows}
+        decoded_by = protocol if file.writes_text else None
         for prediction in file.predictions:
             if prediction.row_id in by_id:
-                _check_record(inspection, file.path, prediction, by_id[prediction.row_id], protocol)
+                _check_record(inspection, file.path, prediction, by_id[prediction.row_id], decoded_by)
                 n_given, n_due = len(prediction.label_probabilities or ()), len(LABELS) * file.has_probabilities
                 inspection.expect(file.path, "number of label_probabilities", n_given, n_due, prediction.row_id)
     if not files and not inspection.findings:
@@ -76,13 +84,19 @@ def check_predictions(inspection: Inspection, files: Sequence[Predicted], protoc
     return f"{sum(len(file.predictions) for file in files):,} predictions answer their rows and parse as recorded"
 
 
-def _check_record(inspection: Inspection, path: Path, prediction: Prediction, row: Example, protocol: Protocol) -> None:
+def _check_record(
+    inspection: Inspection, path: Path, prediction: Prediction, row: Example, protocol: Protocol | None
+) -> None:
+    """One record; without a protocol no language model wrote it."""
     inspection.expect(path, "corpus", prediction.corpus, row.corpus, row.id)
     parsed = parse(prediction.output, prediction.finish)
     for field, right in parsed:
         inspection.expect(path, f"parse.{field}", getattr(prediction.parse, field), right, row.id)
     cues = unfaithful_cues(parsed.answer.rationale, row.text) if parsed.answer else 0
     inspection.expect(path, "unfaithful_cues", prediction.unfaithful_cues, cues, row.id)
+    if protocol is None:
+        inspection.expect(path, "certificate", prediction.certificate, None, row.id)
+        return
     fault = _shape_fault(prediction.certificate, protocol)
     if fault:
         inspection.found(path, fault, row.id)
@@ -125,9 +139,11 @@ def check_answers(
     inspection: Inspection, files: Sequence[Predicted], candidates: Mapping[str, Candidate], protocol: Protocol
 ) -> str:
     """Outputs and their ends are what the token ids spell in the candidate's own tokenizer."""
+    if files and not any(file.writes_text for file in files):
+        raise NotCheckedError("no candidate writes text", "not-applicable")
     checked = 0
-    codecs = {name: load_codec(candidate) for name, candidate in candidates.items()}
-    for file in files:
+    codecs = {name: load_codec(candidate) for name, candidate in candidates.items() if not candidate.encoder}
+    for file in (file for file in files if file.writes_text):
         if file.candidate not in codecs:
             inspection.skipped.append(f"{file.candidate}: its tokenizer is not here")
             continue
@@ -166,32 +182,31 @@ def reverify(
         sample: predictions of each file; None for all.
         seed: of the sample.
     """
-    from emoloom.training.loop import WEIGHTS
-
     config, verified = contents.config, []
     use_threads(config)
     for name, state in dict.fromkeys((file.candidate, file.state) for file in files):
         if name not in candidates:
             inspection.skipped.append(f"{name}: its files are not here")
             continue
-        weights = contents.run.training(name) / WEIGHTS if state == TRAINED else None
+        weights = weights_of(contents.run, name, state)
         model = _model(inspection, contents.run, candidates[name], weights, config)
         if model is None:
             continue
-        probabilities = _probabilities(inspection, label_heads(weights, config), model)
         for file in files:
             if (file.candidate, file.state) == (name, state):
+                verify = _reverify_file if file.writes_text else _reverify_encoder
                 with inspection.reading(file.path):
-                    verified.append(
-                        _reverify_file(inspection, contents, file, candidates[name], model, sample, seed, probabilities)
-                    )
+                    verified.append(verify(inspection, contents, file, candidates[name], model, sample, seed))
     return verified
 
 
-def _probabilities(inspection: Inspection, heads: Path | None, model: Any) -> LabelProbabilities | None:
+def _probabilities(
+    inspection: Inspection, contents: Contents, file: Predicted, model: Any
+) -> LabelProbabilities | None:
     """Label probabilities by the trained head; None where there is none that can be read."""
     from emoloom.training.heads import read_heads
 
+    heads = label_heads(weights_of(contents.run, file.candidate, file.state), contents.config)
     if heads is not None:
         with inspection.reading(heads):
             return read_heads(heads, model).label_probabilities
@@ -210,8 +225,9 @@ def _model(inspection: Inspection, run: RunFolder, candidate: Candidate, weights
 
 def _reverify_file(
     inspection: Inspection, contents: Contents, file: Predicted, candidate: Candidate, model: Any,
-    sample: int | None, seed: int, probabilities: LabelProbabilities | None,
+    sample: int | None, seed: int,
 ) -> Verified:  # fmt: skip
+    probabilities = _probabilities(inspection, contents, file, model)
     protocol, codec = protocol_of(contents.config.decoding), load_codec(candidate)
     rows = {row.id: row for row in file.rows}
     chosen = {row.id for row in (file.rows if sample is None else sample_rows(file.rows, sample, seed))}
@@ -247,6 +263,24 @@ def _reverify_file(
         same_environment=same,
         largest_margin_difference=difference,
     )
+
+
+def _reverify_encoder(
+    inspection: Inspection, contents: Contents, file: Predicted, candidate: Candidate, model: Any,
+    sample: int | None, seed: int,
+) -> Verified:  # fmt: skip
+    """An encoder's answers again, one forward a row; there are no margins, so that lines are compared as they are."""
+    chosen = file.rows if sample is None else sample_rows(file.rows, sample, seed)
+    recorded = {prediction.row_id: prediction for prediction in file.predictions}
+    rows = [row for row in chosen if row.id in recorded]
+    same = environment().model_dump(mode="json") == file.environment
+    name = "output" if same else "output (of another environment)"
+    for right in encoders.answer(model, load_text_codec(candidate), rows):
+        inspection.expect(file.path, name, recorded[right.row_id].output, right.output, right.row_id)
+    return Verified(
+        file=contents.run.shown(file.path), rows=len(rows), total=len(file.predictions), forwards=len(rows),
+        same_environment=same, largest_margin_difference=0.0,
+    )  # fmt: skip
 
 
 def _compare(inspection: Inspection, path: Path, prediction: Prediction, found: Recheck, same: bool) -> float:

@@ -7,9 +7,9 @@ from pathlib import Path
 from emoloom import store
 from emoloom.config import config_from_json
 from emoloom.corpora.selection import parse_selection
-from emoloom.records import Example, Leaderboard, Prediction
+from emoloom.records import Example, Leaderboard
 from emoloom.scoring.comparison import RunComparison, RunFiles, compare_runs
-from emoloom.screening.systems import FLOORS, candidate_systems
+from emoloom.screening.systems import recorded_systems
 from emoloom.store import RunFolder
 
 
@@ -30,11 +30,6 @@ def _files(run: RunFolder) -> RunFiles:
     board = store.read_record(run.leaderboard, Leaderboard)
     config = config_from_json(store.read_json(run.config), str(run.config))
     corpora = [parse_selection(entry)[0] for entry in config.data.evaluate]
-    failures = {system.name: system.failure for system in board.systems if system.failure}
-    predictions = {system.name: system.predictions for system in candidate_systems(run, config, failures, corpora)}
-    floors = {
-        floor: {name: store.read_records(run.floors(name) / f"{floor}.jsonl", Prediction) for name in corpora}
-        for floor in FLOORS
-    }
+    predictions = {system.name: system.predictions for system in recorded_systems(run, config, board)}
     rows = {name: store.read_records(run.evaluation_rows(name), Example) for name in corpora}
-    return RunFiles(board, rows, {**predictions, **floors})
+    return RunFiles(board, rows, predictions)

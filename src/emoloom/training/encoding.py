@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from emoloom.contract.prompt import PieceKind, render_target
-from emoloom.models.codec import Codec
+from emoloom.models.codec import Codec, TextCodec
 from emoloom.records import TrainingPair, TrainingRow
 
 
@@ -62,6 +62,12 @@ def encode_row(codec: Codec, row: TrainingRow) -> EncodedRow:
             stretches.append(Stretch(piece.kind, piece.text, len(ids), tuple(found)))
         ids += found
     return EncodedRow([*ids, codec.eos_id], n_prompt, row, tuple(stretches))
+
+
+def encode_text(codec: TextCodec, row: TrainingRow) -> EncodedRow:
+    """What an encoder reads of a training row: its text. The target stays beside it."""
+    ids = codec.encode_text(row.text)
+    return EncodedRow(ids, len(ids), row)
 
 
 def encode_pair(codec: Codec, pair: TrainingPair) -> Item:

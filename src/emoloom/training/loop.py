@@ -6,7 +6,8 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,14 +17,15 @@ from emoloom import durable, store
 from emoloom.affect.lexicon import BUILTIN, Lexicon, load_lexicon
 from emoloom.config import TrainingSettings
 from emoloom.errors import CandidateError
-from emoloom.models.codec import Codec
+from emoloom.models.codec import Codec, TextCodec
 from emoloom.models.products import return_freed_memory
 from emoloom.progress import Tick
 from emoloom.records import TrainingPair, TrainingRow
 from emoloom.training import checkpoint
 from emoloom.training.adapters import add_adapters, write_adapters
 from emoloom.training.batches import passes, steps_of_window
-from emoloom.training.encoding import PAIRS, Item, encode_pair, encode_row, n_tokens
+from emoloom.training.encoder import TextObjective
+from emoloom.training.encoding import PAIRS, EncodedRow, Item, encode_row, encode_text, n_tokens
 from emoloom.training.forward import use_fast_forward
 from emoloom.training.heads import PREFIX, Heads
 from emoloom.training.mixture import Draw, Mixture, Sampler, Source
@@ -62,8 +64,8 @@ class Step(NamedTuple):
 
 
 def train(
-    model: Any, codec: Codec, material: Material, settings: TrainingSettings, *, budget_tokens: int, seed: int,
-    folder: Path, dtype: str, tick: Tick, processes: Processes = ALONE, keep_state: bool = False,
+    model: Any, codec: Codec | TextCodec, material: Material, settings: TrainingSettings, *, budget_tokens: int,
+    seed: int, folder: Path, dtype: str, tick: Tick, processes: Processes = ALONE, keep_state: bool = False,
 ) -> Path:  # fmt: skip
     """Train until the token budget is spent; continue from the newest checkpoint in `folder` if there is one.
 
@@ -72,7 +74,7 @@ def train(
     SIGTERM and SIGINT let the running step end, write a checkpoint, and only then do what they do.
 
     Args:
-        model: fp32 causal language model, changed in place; ends with the averaged weights.
+        model: fp32 causal language model or `Encoder`, changed in place; ends with the averaged weights.
         codec: of the same candidate.
         material: sources with shares, mirrored pairs, the lexicon.
         settings: the `[training]` section.
@@ -111,7 +113,8 @@ def train(
             tokens = at.tokens + n_tokens(items)
             if processes.leads:
                 _log(folder, {"step": at.step + 1, "tokens": tokens, **course.entry(done, at)})
-            tick(min(tokens, budget_tokens), budget_tokens, f"loss {done.sums['lm'] / done.counts['lm']:.3f}")
+            first = next(iter(done.sums))
+            tick(min(tokens, budget_tokens), budget_tokens, f"loss {done.sums[first] / max(1, done.counts[first]):.3f}")
     if stop:  # the signal came to another process: this one leaves the same way
         signal.raise_signal(stop)
     tick(budget_tokens, budget_tokens, "")
@@ -132,18 +135,26 @@ class Course:
     """A training run in motion: model, heads, optimiser, sampler, and the steps that change them."""
 
     def __init__(
-        self, model: Any, codec: Codec, material: Material, settings: TrainingSettings, *, seed: int, dtype: str,
-        processes: Processes = ALONE,
+        self, model: Any, codec: Codec | TextCodec, material: Material, settings: TrainingSettings, *, seed: int,
+        dtype: str, processes: Processes = ALONE,
     ) -> None:  # fmt: skip
         """Ready everything for the first step; see `train`."""
-        prepare(model, settings, seed, dtype)
-        self._model, self._codec, self._material, self._settings = model, codec, material, settings
+        self._model, self._material, self._settings = model, material, settings
         self._seed, self._dtype, self._processes = seed, dtype, processes
-        self._heads = Heads(model.get_output_embeddings().weight.shape[1], model.device)
+        self._encode: Callable[[TrainingRow], EncodedRow]
+        self._heads: Any = None
+        if isinstance(codec, TextCodec):  # an encoder: its heads are its own, every weight trains
+            self._encode = partial(encode_text, codec)
+            self.objective: Objective | TextObjective = TextObjective()
+        else:
+            prepare(model, settings, seed, dtype)
+            self._heads = Heads(model.get_output_embeddings().weight.shape[1], model.device)
+            self._encode = partial(encode_row, codec)
+            lexicon = material.lexicon or load_lexicon(BUILTIN)
+            self.objective = Objective(codec, settings, material.sources, lexicon)
         self.state = fresh_state(model, self._heads, settings)
         self._shares: list[float] = []
         self._sampler = Sampler([source.share for source in material.sources], settings)
-        self.objective = Objective(codec, settings, material.sources, material.lexicon or load_lexicon(BUILTIN))
 
     def steps(self, start: Progress) -> Iterator[tuple[list[Item], Progress]]:
         """The items of every step without end, each with the progress at which they are due."""
@@ -243,12 +254,13 @@ class Course:
 
     def _encoded(self, draw: Draw) -> Item:
         if draw.source == PAIRS:
-            return encode_pair(self._codec, self._material.pairs[draw.row])
-        return Item((encode_row(self._codec, self._material.sources[draw.source].rows[draw.row]),), draw.source)
+            pair = self._material.pairs[draw.row]
+            return Item((self._encode(pair.first), self._encode(pair.second)), PAIRS)
+        return Item((self._encode(self._material.sources[draw.source].rows[draw.row]),), draw.source)
 
 
 def measure_tokens_per_second(
-    model: Any, codec: Codec, material: Material, settings: TrainingSettings, *, seed: int, dtype: str,
+    model: Any, codec: Codec | TextCodec, material: Material, settings: TrainingSettings, *, seed: int, dtype: str,
     processes: Processes = ALONE, warm_up: int = 2, timed: int = 4,
 ) -> float:  # fmt: skip
     """Real tokens a second of this loop on these rows (median over `timed` steps). Changes the model's weights."""
@@ -264,7 +276,7 @@ def measure_tokens_per_second(
 
 
 def step_forever(
-    model: Any, codec: Codec, material: Material, settings: TrainingSettings, *, seed: int, dtype: str,
+    model: Any, codec: Codec | TextCodec, material: Material, settings: TrainingSettings, *, seed: int, dtype: str,
     processes: Processes = ALONE,
 ) -> Iterator[list[Item]]:  # fmt: skip
     """The steps of `train` for measuring, nothing written: yields the items of each once it is done."""
@@ -290,7 +302,7 @@ def _finish(folder: Path, state: State, settings: TrainingSettings, processes: P
         torch._foreach_copy_(list(state.parameters.values()), list(state.average.values()))
     heads = {name.removeprefix(PREFIX): value for name, value in state.average.items() if name.startswith(PREFIX)}
     weights = {name: value.contiguous() for name, value in state.average.items() if not name.startswith(PREFIX)}
-    if processes.leads:
+    if processes.leads and heads:
         checkpoint.write_tensors(folder / HEADS, heads)
     if settings.method == "lora":
         return write_adapters(folder, weights, settings) if processes.leads else folder

@@ -73,7 +73,7 @@ class Objective:
         rows = rows_of(items)
         counts = {
             "lm": sum(len(learnt_places(row)) for row in rows),
-            "cls": len(LABELS) * sum(_labelled(row) for row in rows),
+            "cls": len(LABELS) * sum(is_labelled(row) for row in rows),
             "reg": len(AXES) * len(rows),
             "vad": len(AXES) * sum(self._covered(row) for row in rows) if "vad" in self.weights else 0,
             "app": sum(value is not None for row in rows for value in _appraisals(row)),
@@ -102,9 +102,9 @@ class Objective:
         if "app" in self.weights:
             sums["app"] = _appraisal_sum(heads, last, rows)
         if "cls" in self.weights and self._settings.classify_by == "head":
-            known = [index for index, row in enumerate(rows) if _labelled(row)]
+            known = [index for index, row in enumerate(rows) if is_labelled(row)]
             logits = heads.logits("labels", last[known])
-            sums["cls"], _ = losses.classification_loss_of_logits(logits, _label_table([rows[k] for k in known]))
+            sums["cls"], _ = losses.classification_loss_of_logits(logits, gold_labels([rows[k] for k in known]))
         if self._reads_labels or self._reads_numbers:
             sums |= self._read(hidden, n_prefix, head, items, rows)
         return Measured({term: sums[term] for term in self.weights}, _confidence(items, spoken.each))
@@ -122,7 +122,7 @@ class Objective:
                 start = wanted.add(index, stretch.start, len(stretch.ids))
                 if stretch.kind == "number":
                     numbers.append((start, stretch.text))
-                elif stretch.kind == "label" and _labelled(row):
+                elif stretch.kind == "label" and is_labelled(row):
                     slots.append((index, start, stretch.text))
                 elif stretch.kind == "rationale":
                     found = self._reader.words_of(stretch)
@@ -141,7 +141,7 @@ class Objective:
         if self._reads_numbers:
             starts, written = zip(*numbers, strict=True)
             expected = self._reader.numbers(logits, starts, written).view(-1, len(AXES))
-            sums["reg"], _ = losses.regression_loss(expected, _targets(rows))
+            sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows))
             first = [place for place, row in enumerate(_first_of_pairs(items)) if row]
             sums["flip"], _ = losses.flip_loss(expected[first], expected[[place + 1 for place in first]])
         if not self._reads_labels:
@@ -173,10 +173,10 @@ class Objective:
         n_words = torch.bincount(owners, minlength=len(rows))
         covered = n_words > 0
         implied = totals[covered] / n_words[covered, None] * self.scale + self.offset
-        return losses.consistency_loss(implied, _targets(rows)[covered])[0]
+        return losses.consistency_loss(implied, gold_vad(rows)[covered])[0]
 
     def _covered(self, row: EncodedRow) -> bool:
-        return _labelled(row) or bool(self._words_of(row))
+        return is_labelled(row) or bool(self._words_of(row))
 
     def _words_of(self, row: EncodedRow) -> list[Written]:
         stretches = [stretch for stretch in row.stretches if stretch.kind == "rationale"]
@@ -250,7 +250,8 @@ class _Places:
         return first
 
 
-def _labelled(row: EncodedRow) -> bool:
+def is_labelled(row: EncodedRow) -> bool:
+    """Whether somebody gave the row its labels; guessed ones are not learnt."""
     return row.row is not None and row.row.labels_known
 
 
@@ -268,19 +269,19 @@ def _appraisal_sum(heads: Heads, last: torch.Tensor, rows: Sequence[EncodedRow])
 
 def _slots_sum(shares: torch.Tensor, owners: Sequence[int], rows: Sequence[EncodedRow]) -> torch.Tensor:
     """L_cls with p_k = 1 - prod_s (1 - q_s(k)) over the label slots of each row, [slots, labels] shares."""
-    known = [index for index, row in enumerate(rows) if _labelled(row)]
+    known = [index for index, row in enumerate(rows) if is_labelled(row)]
     missing = shares.new_zeros(len(rows), len(LABELS)).index_add(
         0, torch.tensor(owners, dtype=torch.int64), torch.log1p(-shares.clamp(max=1 - losses.LEAST_PROBABILITY))
     )
-    return losses.classification_loss(1 - missing[known].exp(), _label_table([rows[k] for k in known]))[0]
+    return losses.classification_loss(1 - missing[known].exp(), gold_labels([rows[k] for k in known]))[0]
 
 
-def _targets(rows: Sequence[EncodedRow]) -> torch.Tensor:
+def gold_vad(rows: Sequence[EncodedRow]) -> torch.Tensor:
     """[rows, 3] target v, a, d."""
     return torch.tensor([row.row.target.vad.as_tuple() for row in rows if row.row]).view(-1, len(AXES))
 
 
-def _label_table(rows: Sequence[EncodedRow]) -> torch.Tensor:
+def gold_labels(rows: Sequence[EncodedRow]) -> torch.Tensor:
     """[rows, labels], 0 or 1."""
     table = [[float(label in row.row.target.labels) for label in LABELS] for row in rows if row.row]
     return torch.tensor(table).view(-1, len(LABELS))

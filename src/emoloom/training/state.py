@@ -45,10 +45,10 @@ class Progress(NamedTuple):
     """The same now."""
 
 
-def fresh_state(model: Any, heads: Heads, settings: TrainingSettings) -> State:
+def fresh_state(model: Any, heads: Heads | None, settings: TrainingSettings) -> State:
     """AdamW and an average over the weights that train, those of the heads under names of their own."""
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    parameters |= {PREFIX + name: parameter for name, parameter in heads.named_parameters()}
+    parameters |= {PREFIX + name: parameter for name, parameter in heads.named_parameters()} if heads else {}
     matrices = [p for p in parameters.values() if p.ndim >= 2]
     vectors = [p for p in parameters.values() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -12,6 +12,7 @@ Report.rows = function (data) {
   const names = (places) => places.map((place) => data.names[place]);
   const unique = (values) => [...new Set(values)];
   const kinds = new Map(data.systems.map((system) => [system.name, system.kind]));
+  const competing = ["candidate", "encoder", "external"];
   const records = data.corpora.flatMap((corpus) => corpus.id.map((id, place) => ({ corpus, place, id })));
   const total = data.corpora.reduce((sum, corpus) => sum + corpus.total, 0);
 
@@ -190,7 +191,7 @@ Report.rows = function (data) {
     const { corpus, place, id } = record;
     const shown = answers(record, wanted.system);
     const cues = new Map();
-    shown.filter((found) => wanted.system || kinds.get(found.system) === "candidate").forEach(function (found) {
+    shown.filter((found) => wanted.system || competing.includes(kinds.get(found.system))).forEach(function (found) {
       split(found.cues).forEach((cue) => cues.set(cue, [...(cues.get(cue) || []), found.system]));
     });
     const text = make("p", "text", ...marked(corpus.text[place], cues));
