@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of the C library's `mallopt`, which its header gives these numbers."""
+LARGE = 4 * 2**20
+"""Bytes from which a tensor has its own pages: kept like the rest, such pieces do not fit each other and add up."""
 
 
 def product(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -33,12 +35,12 @@ def products_library() -> str:
 
 
 def keep_freed_memory() -> None:
-    """Tell the C library, for the whole process, to keep freed memory.
+    """Tell the C library, for the whole process, to keep freed memory, large tensors apart.
 
     Otherwise every forward gives its memory back to the system and gets it anew, page by page, cleared.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_MMAP_THRESHOLD, LARGE)
         library.mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
