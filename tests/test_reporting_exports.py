@@ -87,6 +87,13 @@ def test_markdown_has_one_table_a_corpus_with_equal_rows(view: View) -> None:
     assert view.protocol_id in text
 
 
+def test_a_candidate_that_a_rung_stopped_did_not_fail(view: View) -> None:
+    huge = next(system for system in view.systems if system.failure)
+    assert huge.absence == "failed: out-of-memory"
+    assert huge.model_copy(update={"failure": "stopped-at-rung-2"}).absence == "stopped-at-rung-2"
+    assert huge.model_copy(update={"failure": ""}).absence == ""
+
+
 def test_markdown_shows_markup_as_text() -> None:
     text = leaderboard_markdown(named_view("a|b<script>*c*`d`[e](f)", note="| <img>"))
     assert "a\\|b&lt;script&gt;\\*c\\*\\`d\\`\\[e\\](f)" in text

@@ -216,6 +216,8 @@ class Calibration(Record):
     """At most ten bins of equal mass, equal probabilities in one bin, least probable first."""
 
 
+STOPPED = "stopped-at-rung-"
+"""Beginning of the failure code of a candidate that a rung stopped."""
 SystemKind = Literal["candidate", "encoder", "external", "control", "untrained", "floor"]
 COMPETING: tuple[SystemKind, ...] = ("candidate", "encoder", "external")
 """Kinds that are compared with one another and may be recommended."""

@@ -49,7 +49,7 @@ def _headings(corpus: CorpusView) -> list[str]:
 
 def _cells(corpus: CorpusView, row: BoardRow) -> list[str]:
     """The short table's cells of one system, under `_headings`."""
-    kind = f"failed: {row.system.failure}" if row.system.failure else row.system.kind
+    kind = row.system.absence or row.system.kind
     cells = [row.system.name, kind, *([place(row.system)] if corpus.ranked else [])]
     return cells + [_value(cell) for cell, column in zip(row.cells, corpus.columns, strict=True) if column.main]
 

@@ -131,7 +131,7 @@ def _notes(corpus: CorpusView) -> list[str]:
 
 def _name(system: SystemView) -> str:
     if system.failure:
-        return f"{system.name} failed: {system.failure}"
+        return f"{system.name} {system.absence}"
     # Names such as `random:base` and `untrained base` already say what they are.
     said = system.kind in ("candidate", "encoder", "floor")
     said = said or system.name.startswith(("random:", "shallow:", "untrained"))

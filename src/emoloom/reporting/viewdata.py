@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from emoloom.records import Calibration, Check, Record, SystemKind
+from emoloom.records import STOPPED, Calibration, Check, Record, SystemKind
 
 Outcome = Literal["exact", "partly", "missed", "failed", "unlabelled", "no-answer"]
 
@@ -73,6 +73,13 @@ class SystemView(Record):
     """`134.5 M`, or empty where not known."""
     n_parameters: int | None
     cost: Cost | None
+
+    @property
+    def absence(self) -> str:
+        """Why it has no scores, empty where it has: a rung that stopped it is no failure of its own."""
+        if not self.failure or self.failure.startswith(STOPPED):
+            return self.failure
+        return f"failed: {self.failure}"
 
     @property
     def below_the_rule(self) -> bool:

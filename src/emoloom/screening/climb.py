@@ -13,7 +13,7 @@ from emoloom.corpora.preparation import PROMOTION
 from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate
 from emoloom.progress import say
-from emoloom.records import Prediction
+from emoloom.records import STOPPED, Prediction
 from emoloom.scoring.halving import ControlOrder, Decision, RungTable, n_to_keep, promote, promoted
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.scorecard import ranked_metric, ranking_columns
@@ -25,9 +25,6 @@ from emoloom.screening.jobs import Job, Outcome
 from emoloom.screening.plan import parse_budget, read_plan, write_plan
 from emoloom.screening.rungs import Rung, Speed, affordable, plan_rungs
 from emoloom.store import RunFolder
-
-STOPPED = "stopped-at-rung-"
-"""Beginning of the failure code of a candidate that a rung stopped."""
 
 
 class Variant(NamedTuple):
