@@ -72,6 +72,17 @@ def test_every_variant_is_decided_and_the_finalists_are_ranked(climbed: Path, ti
     assert check == check_controls(table)
 
 
+def test_what_a_finalist_cost_is_that_of_all_its_rungs(climbed: Path) -> None:
+    run, table = RunFolder(climbed), table_of(climbed)
+    costs = json.loads(run.costs.read_text())
+    for name, variant in table.chosen.items():
+        records = [json.loads(run.rung(variant, number).read_text()) for number in (1, 2)]
+        total = sum(record["training_seconds"] for record in records)
+        assert costs[name]["training_seconds"] == pytest.approx(total, abs=0.06)
+        assert 0 < total < sum(record["seconds"] for record in records)
+        assert costs[name]["memory_bytes"] == max(record["memory_bytes"] for record in records)
+
+
 def test_the_promotion_slice_is_neither_trained_on_nor_reported(climbed: Path) -> None:
     run = RunFolder(climbed)
     texts = [{json.loads(line)["text"] for line in path.read_text().splitlines()[1:]}

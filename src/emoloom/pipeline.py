@@ -191,7 +191,8 @@ def _begin_and_train(run: RunFolder, config: Config, candidates: list[Candidate]
         else:
             from emoloom.screening.climb import climb
 
-            climb(run, config, data, candidates)
+            for name, costs in climb(run, config, data, candidates).items():
+                _note_costs(run, name, costs)
     return data
 
 

@@ -58,11 +58,14 @@ def fixed_rungs(run: RunFolder, config: Config, candidates: Sequence[Candidate])
     return rungs
 
 
-def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candidate]) -> None:
+def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candidate]) -> dict[str, dict[str, float]]:
     """Train and decide, rung by rung; stopped candidates become coded rows, finalists are ready to be decoded.
 
     Running it again computes nothing that is done; a candidate that was added computes its own cells only, and every
     decision is made anew with it.
+
+    Returns:
+        What each finalist's chosen variant cost over all rungs, by candidate.
     """
     variants = {variant.name: variant for variant in _variants(run, config, candidates)}
     rungs, speeds = fixed_rungs(run, config, candidates), _speeds(run, config, list(variants.values()))
@@ -92,6 +95,15 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
     kept = RungTable(rungs=tuple(rung.model_dump() for rung in rungs), decisions=tuple(table), chosen=chosen,
                      controls=tuple(orders.values()))  # fmt: skip
     store.write_json(run.rungs, kept.model_dump(mode="json"))
+    return {name: _costs(run, variant, rungs) for name, variant in chosen.items()}
+
+
+def _costs(run: RunFolder, variant: str, rungs: Sequence[Rung]) -> dict[str, float]:
+    records = [store.read_json(run.rung(variant, rung.number)) for rung in rungs]
+    return {
+        "training_seconds": round(sum(record["training_seconds"] for record in records), 1),
+        "memory_bytes": max(record["memory_bytes"] for record in records),
+    }
 
 
 def do_cells(run: RunFolder, config: Config, variants: Sequence[Variant], tokens: int, number: int) -> list[Outcome]:

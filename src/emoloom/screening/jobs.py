@@ -75,7 +75,8 @@ def _rung_cell(run: RunFolder, config: Config, data: Data, job: Job) -> None:
     weights, digest = cells.trained_weights(folder, job.variant)
     decoded = decode_cell(predictions, job.candidate, weights, digest, config, rows)
     store.write_json(record, {"key": key, "weights": digest, "predictions": _digest(predictions),
-                              "seconds": facts["seconds"] + decoded["seconds"]})  # fmt: skip
+                              "seconds": facts["seconds"] + decoded["seconds"], "training_seconds": facts["seconds"],
+                              "memory_bytes": facts["peak_bytes"]})  # fmt: skip
 
 
 def _digest(predictions: Path) -> str:
