@@ -8,18 +8,17 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
 from emoloom.contract.prompt import LABELS
 from emoloom.models.candidates import Candidate
-from emoloom.models.loading import KERNEL, load_weights, named_failure
+from emoloom.models.heads import zero_head
+from emoloom.models.loading import load_weights, named_failure, read_folder, skeleton
 from emoloom.models.products import keep_freed_memory, use_fast_products
 from emoloom.records import AXES
 
 NEAREST_TO_CERTAIN = 1e-3
 """Shares and means outside [this, 1 - this] are moved to its ends before their logit is taken."""
-
-
 HEAD_SCALE = 10.0
 """Logits over what the heads' weights give. AdamW moves a weight by about the learning rate a step, and a head that
 begins at zero would need thousands of steps at a rate that is right for the body; this is ten times the rate for it."""
@@ -31,8 +30,8 @@ class Encoder(torch.nn.Module):
     def __init__(self, body: Any) -> None:
         super().__init__()
         self.body = body
-        self.labels = _zero_head(int(body.config.hidden_size), len(LABELS))
-        self.vad = _zero_head(int(body.config.hidden_size), len(AXES))
+        self.labels = zero_head(int(body.config.hidden_size), len(LABELS))
+        self.vad = zero_head(int(body.config.hidden_size), len(AXES))
 
     @property
     def device(self) -> torch.device:
@@ -89,7 +88,8 @@ def load_encoder(candidate: Candidate, weights: Path | None = None) -> Encoder:
 
     folder = Path(candidate.folder)
     with named_failure(candidate):
-        encoder = Encoder(_read(folder) if weights is None else _skeleton(folder))
+        bring = read_folder if weights is None else skeleton
+        encoder = Encoder(bring(AutoModel, folder, add_pooling_layer=False))
         vocabulary = encoder.body.get_input_embeddings().num_embeddings
         if max(candidate.bos_id or 0, candidate.eos_id) >= vocabulary:
             raise ValueError(f"its tokenizer has ids beyond its {vocabulary:,} embeddings")
@@ -98,31 +98,3 @@ def load_encoder(candidate: Candidate, weights: Path | None = None) -> Encoder:
     keep_freed_memory()
     use_fast_products(encoder.body)
     return encoder.eval()
-
-
-def _skeleton(folder: Path) -> Any:
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    return AutoModel.from_config(config, dtype=torch.float32, attn_implementation=KERNEL, add_pooling_layer=False)
-
-
-def _read(folder: Path) -> Any:
-    body, loading = AutoModel.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        attn_implementation=KERNEL,
-        trust_remote_code=False,
-        use_safetensors=True,
-        output_loading_info=True,
-        add_pooling_layer=False,
-    )
-    if loading["missing_keys"]:  # the library would draw them at random and only warn
-        raise ValueError(f"tensor {min(loading['missing_keys'])} is missing")
-    return body
-
-
-def _zero_head(width: int, outputs: int) -> torch.nn.Linear:
-    with torch.random.fork_rng(devices=[]):  # the library draws first weights, which nobody will see
-        head = torch.nn.Linear(width, outputs)
-    torch.nn.init.zeros_(head.weight)
-    torch.nn.init.zeros_(head.bias)
-    return head

@@ -36,9 +36,9 @@ def load_base(candidate: Candidate, *, seed: int = 0, dtype: str = "fp32") -> An
         if candidate.control == "random":
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(_weight_seed(candidate, seed))
-                model = _skeleton(folder)
+                model = skeleton(AutoModelForCausalLM, folder)
         else:
-            model = _read(folder)
+            model = read_folder(AutoModelForCausalLM, folder)
         if getattr(model.config, "num_hidden_layers", 1) < 1:
             raise ValueError("it has no layers")
     if candidate.control == "shallow":
@@ -62,7 +62,7 @@ def build(candidate: Candidate) -> Any:
         CandidateError: the library cannot build it.
     """
     with named_failure(candidate):
-        model = _skeleton(Path(candidate.folder))
+        model = skeleton(AutoModelForCausalLM, Path(candidate.folder))
     if candidate.control == "shallow":
         _keep_first_half(model)
     return model
@@ -92,20 +92,32 @@ def named_failure(candidate: Candidate) -> Iterator[None]:
         raise CandidateError(f"cannot be loaded ({reason})", where=candidate.name, code="not-loadable") from error
 
 
-def _skeleton(folder: Path) -> Any:
-    """The architecture with weights drawn from torch's current random state."""
+def skeleton(library: Any, folder: Path, **settings: Any) -> Any:
+    """The architecture with weights drawn from torch's current random state.
+
+    Args:
+        library: class of the transformers library that builds it.
+        folder: of the candidate.
+        settings: what else the class is asked for.
+    """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=KERNEL)
+    return library.from_config(config, dtype=torch.float32, attn_implementation=KERNEL, **settings)
 
 
-def _read(folder: Path) -> Any:
-    model, loading = AutoModelForCausalLM.from_pretrained(
+def read_folder(library: Any, folder: Path, **settings: Any) -> Any:
+    """The model with its weights, all of which must be there; arguments as in `skeleton`.
+
+    Raises:
+        ValueError: a tensor is missing.
+    """
+    model, loading = library.from_pretrained(
         folder,
         dtype=torch.float32,
         attn_implementation=KERNEL,
         trust_remote_code=False,
         use_safetensors=True,
         output_loading_info=True,
+        **settings,
     )
     if loading["missing_keys"]:  # the library would draw them at random and only warn
         raise ValueError(f"tensor {min(loading['missing_keys'])} is missing")

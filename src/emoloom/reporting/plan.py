@@ -24,7 +24,7 @@ def print_plan(
         costs: of the run, with an `estimate` by candidate.
     """
     console = Console()
-    table = Table("candidate", "tokens/s", "memory", "tokens", "training", "decoding, at most", title="Plan")
+    table = Table("candidate", "tokens/s", "memory", "tokens", "training", "decoding, about", title="Plan")
     for name, part in candidates.items():
         estimate = costs.get(name, {}).get("estimate", {})
         own, memory = not rungs, estimate.get("memory_bytes")

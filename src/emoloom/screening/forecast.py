@@ -97,17 +97,11 @@ def measure_speed(
         model, codec, material_of(data, config), config.training, seed=config.run.seed, dtype=dtype,
         processes=processes, warm_up=warm_up, timed=timed,
     )  # fmt: skip
-    sample = evaluation[:SAMPLE]
-    start = time.perf_counter()
-    try:
-        forwards = _answer(model, codec, config, sample)
-    except CandidateError:  # what cannot be decoded is said when it is
-        return speed, 0.0
-    return speed, forwards * (time.perf_counter() - start) / max(1, len(sample))
+    return speed, _decoding_seconds(model, codec, config, evaluation[:SAMPLE])
 
 
-def _answer(model: Any, codec: Codec | TextCodec, config: Config, rows: Sequence[Example]) -> float:
-    """Put rows through what answering them will take; returns how many times as long it will.
+def _decoding_seconds(model: Any, codec: Codec | TextCodec, config: Config, rows: Sequence[Example]) -> float:
+    """Seconds that answering takes a row; 0 without rows, or where they cannot be decoded, which is said later.
 
     What a language model writes before it is trained is no answer, and takes many times as long: only the forwards that
     verify are timed.
@@ -118,11 +112,18 @@ def _answer(model: Any, codec: Codec | TextCodec, config: Config, rows: Sequence
     from emoloom.models.loading import DTYPES
     from emoloom.screening import encoders
 
+    if not rows:
+        return 0.0
     if isinstance(codec, TextCodec):
+        start = time.perf_counter()
         list(encoders.answer(model, codec, rows))
-        return 1.0
+        return (time.perf_counter() - start) / len(rows)
     protocol, model = protocol_of(config.decoding), model.to(DTYPES[config.decoding.dtype])
     prompts = [codec.encode_prompt(row.text) for row in rows]
-    for rung, group in same_shape(protocol, prompts, getattr(model.config, "max_position_embeddings", None)):
-        choose(model, protocol, rung, [(prompts[place], []) for place in group])
-    return FORWARDS
+    start = time.perf_counter()
+    try:
+        for rung, group in same_shape(protocol, prompts, getattr(model.config, "max_position_embeddings", None)):
+            choose(model, protocol, rung, [(prompts[place], []) for place in group])
+    except CandidateError:
+        return 0.0
+    return FORWARDS * (time.perf_counter() - start) / len(rows)

@@ -51,8 +51,11 @@ class Item(NamedTuple):
 PAIRS = -1
 
 
-def encode_row(codec: Codec, row: TrainingRow) -> EncodedRow:
-    """Token ids of a training row."""
+def encode_row(codec: Codec | TextCodec, row: TrainingRow) -> EncodedRow:
+    """Token ids of a training row; of its text alone where an encoder reads it, the target stays beside it."""
+    if isinstance(codec, TextCodec):
+        read = codec.encode_text(row.text)
+        return EncodedRow(read, len(read), row)
     ids = codec.encode_prompt(row.text)
     n_prompt = len(ids)
     stretches = []
@@ -64,13 +67,7 @@ def encode_row(codec: Codec, row: TrainingRow) -> EncodedRow:
     return EncodedRow([*ids, codec.eos_id], n_prompt, row, tuple(stretches))
 
 
-def encode_text(codec: TextCodec, row: TrainingRow) -> EncodedRow:
-    """What an encoder reads of a training row: its text. The target stays beside it."""
-    ids = codec.encode_text(row.text)
-    return EncodedRow(ids, len(ids), row)
-
-
-def encode_pair(codec: Codec, pair: TrainingPair) -> Item:
+def encode_pair(codec: Codec | TextCodec, pair: TrainingPair) -> Item:
     """Both rows of a mirrored pair."""
     return Item((encode_row(codec, pair.first), encode_row(codec, pair.second)), PAIRS)
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from emoloom.affect.appraisal_files import DIMENSIONS
 from emoloom.contract.prompt import LABELS
 from emoloom.errors import CandidateError
+from emoloom.models.heads import zero_head
 
 PREFIX = "heads."
 """Of the heads' names among the trained weights: they are kept apart from the candidate's own."""
@@ -23,8 +24,8 @@ class Heads(torch.nn.Module):
 
     def __init__(self, width: int, device: torch.device) -> None:
         super().__init__()
-        self.labels = _zero_head(width, len(LABELS), device)
-        self.appraisals = _zero_head(width, len(DIMENSIONS), device)
+        self.labels = zero_head(width, len(LABELS), device)
+        self.appraisals = zero_head(width, len(DIMENSIONS), device)
 
     def logits(self, kind: str, hidden: torch.Tensor) -> torch.Tensor:
         """fp32 logits of `labels` or `appraisals`, [rows, outputs], from hidden states [rows, width]."""
@@ -63,11 +64,3 @@ def read_heads(path: Path, model: Any) -> Heads:
             "the trained heads cannot be read", where=str(path), next_step="train it again", code="weights-damaged"
         ) from error
     return heads
-
-
-def _zero_head(width: int, outputs: int, device: torch.device) -> torch.nn.Linear:
-    with torch.random.fork_rng(devices=[]):  # the library draws first weights, which nobody will see
-        head = torch.nn.Linear(width, outputs, device=device)
-    torch.nn.init.zeros_(head.weight)
-    torch.nn.init.zeros_(head.bias)
-    return head

@@ -6,8 +6,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ from emoloom.training import checkpoint
 from emoloom.training.adapters import add_adapters, write_adapters
 from emoloom.training.batches import passes, steps_of_window
 from emoloom.training.encoder import TextObjective
-from emoloom.training.encoding import PAIRS, EncodedRow, Item, encode_row, encode_text, n_tokens
+from emoloom.training.encoding import PAIRS, Item, encode_pair, encode_row, n_tokens
 from emoloom.training.forward import use_fast_forward
 from emoloom.training.heads import PREFIX, Heads
 from emoloom.training.mixture import Draw, Mixture, Sampler, Source
@@ -139,17 +138,14 @@ class Course:
         dtype: str, processes: Processes = ALONE,
     ) -> None:  # fmt: skip
         """Ready everything for the first step; see `train`."""
-        self._model, self._material, self._settings = model, material, settings
+        self._model, self._codec, self._material, self._settings = model, codec, material, settings
         self._seed, self._dtype, self._processes = seed, dtype, processes
-        self._encode: Callable[[TrainingRow], EncodedRow]
         self._heads: Any = None
         if isinstance(codec, TextCodec):  # an encoder: its heads are its own, every weight trains
-            self._encode = partial(encode_text, codec)
             self.objective: Objective | TextObjective = TextObjective()
         else:
             prepare(model, settings, seed, dtype)
             self._heads = Heads(model.get_output_embeddings().weight.shape[1], model.device)
-            self._encode = partial(encode_row, codec)
             lexicon = material.lexicon or load_lexicon(BUILTIN)
             self.objective = Objective(codec, settings, material.sources, lexicon)
         self.state = fresh_state(model, self._heads, settings)
@@ -254,9 +250,8 @@ class Course:
 
     def _encoded(self, draw: Draw) -> Item:
         if draw.source == PAIRS:
-            pair = self._material.pairs[draw.row]
-            return Item((self._encode(pair.first), self._encode(pair.second)), PAIRS)
-        return Item((self._encode(self._material.sources[draw.source].rows[draw.row]),), draw.source)
+            return encode_pair(self._codec, self._material.pairs[draw.row])
+        return Item((encode_row(self._codec, self._material.sources[draw.source].rows[draw.row]),), draw.source)
 
 
 def measure_tokens_per_second(
