@@ -14,8 +14,9 @@ $(SETUP): pyproject.toml constraints.txt
 screen: $(SETUP)  ## the main job on the built-in default
 	$(BIN)/emoloom screen
 
-test: $(SETUP)  ## everything but slow, GPU and browser tests
-	$(BIN)/python -m pytest -m "not slow and not gpu and not browser"
+test: $(SETUP)  ## everything but slow, GPU and browser tests, a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not browser" \
+	  --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest -m "slow"

@@ -14,19 +14,13 @@ from typing import Any
 
 import pytest
 from tests.tiny_models import save_tiny_llama
-from tests.tiny_runs import config, overrides
+from tests.tiny_runs import RUNGS, equal_speeds, overrides
+from tests.tiny_runs import rung_config as settings
 
 from emoloom import pipeline, store
-from emoloom.config import Config
-from emoloom.records import Leaderboard
+from emoloom.records import STOPPED, Leaderboard
 from emoloom.scoring.halving import ControlOrder, RungTable, check_controls
-from emoloom.screening import climb as climbing
 from emoloom.store import RunFolder
-
-RUNGS = {
-    "screening.rungs": "2", "screening.budget": "20s", "screening.promotion_rows": "12", "screening.keep": "0.4",
-    "scoring.untrained_floor": "false", "training.learning_rate": "0.003",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +29,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _fixed_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calibrated speeds differ from run to run; a plan of equal speeds makes runs comparable."""
-    monkeypatch.setattr("emoloom.screening.cells.measure_speed", lambda *_, **__: (600.0, 0.05))
-
-
-def settings(tiny: Path, directory: Path, **more: str) -> Config:
-    return config(tiny, directory, **{**RUNGS, **more})
+def _fixed_costs() -> Iterator[None]:
+    with equal_speeds():
+        yield
 
 
 def table_of(root: Path) -> RungTable:
@@ -50,8 +40,7 @@ def table_of(root: Path) -> RungTable:
 
 @pytest.fixture(scope="module")
 def climbed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("emoloom.screening.cells.measure_speed", lambda *_, **__: (600.0, 0.05))
+    with equal_speeds():
         return pipeline.screen(settings(tiny, tmp_path_factory.mktemp("runs")))
 
 
@@ -64,7 +53,7 @@ def test_every_variant_is_decided_and_the_finalists_are_ranked(climbed: Path, ti
     assert table.rungs[1]["tokens"] == pytest.approx(3 * table.rungs[0]["tokens"], abs=3)
     board = Leaderboard.model_validate_json((climbed / "scores" / "leaderboard.json").read_bytes())
     ranked = {system.name for system in board.systems if system.rank is not None}
-    stopped = {system.name for system in board.systems if system.failure.startswith(climbing.STOPPED)}
+    stopped = {system.name for system in board.systems if system.failure.startswith(STOPPED)}
     assert ranked == set(table.chosen)
     assert ranked | stopped == {name, f"random:{name}"}
     assert {order.control for order in table.controls} == {f"random:{name}"}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from emoloom.config import Config, load_config
 
@@ -22,3 +26,22 @@ def overrides(tiny: Path, directory: Path, **more: str) -> tuple[str, ...]:
 def config(tiny: Path, directory: Path, **more: str) -> Config:
     """The same as a config."""
     return load_config(None, overrides(tiny, directory, **more))
+
+
+RUNGS = {
+    "screening.rungs": "2", "screening.budget": "20s", "screening.promotion_rows": "12", "screening.keep": "0.4",
+    "scoring.untrained_floor": "false", "training.learning_rate": "0.003",
+}  # fmt: skip
+
+
+def rung_config(tiny: Path, directory: Path, **more: str) -> Config:
+    """Config of a screen with two rungs of the same run."""
+    return config(tiny, directory, **{**RUNGS, **more})
+
+
+@contextmanager
+def equal_speeds() -> Iterator[None]:
+    """Inside, every candidate is calibrated to the same speed: measured ones differ from run to run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emoloom.screening.cells.measure_speed", lambda *_, **__: (600.0, 0.05))
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from emoloom.models.codec import Codec
 from emoloom.progress import Tick, no_tick
 from emoloom.records import Appraisal, Target, TrainingPair, Vad
 from emoloom.store import write_json
+from emoloom.training import checkpoint
 from emoloom.training.loop import Material, train
 from emoloom.training.mixture import Source
 
@@ -21,6 +24,9 @@ SETTINGS = TrainingSettings(
     learning_rate=0.01, warmup_steps=3, batch_rows=4, window_rows=16, checkpoint_steps=3, dtype="fp32"
 )
 BUDGET = 16_000
+INSIDE = "inside"
+FILES = 5
+"""Tensor files of a checkpoint: weights, average, both moments, step counts."""
 ALL_TERMS = {
     "lambda_cls": 0.5, "lambda_reg": 2.0, "lambda_vad": 1.0, "lambda_app": 0.3, "lambda_flip": 1.5,
     "label_adjustment": 0.3, "sampler": "entropy",
@@ -63,7 +69,19 @@ def tiny_run(folder: Path, tick: Tick = no_tick, budget: int = BUDGET, **setting
     )  # fmt: skip
 
 
-def run_in_a_child(folder: Path, connection: Any, settings: dict[str, Any]) -> None:
-    """What a child process does: train, and say each step."""
+def run_in_a_child(folder: Path, connection: Any, settings: dict[str, Any], stop_at: int | None = None) -> None:
+    """What a child process does: train, and say each step.
+
+    With `stop_at` it gets no further than that file of its first checkpoint, says `inside`, and waits to be killed.
+    """
+    files, honest = count(), checkpoint.save_file
+
+    def watched(*arguments: Any) -> None:
+        if next(files) == stop_at:
+            connection.send(INSIDE)
+            threading.Event().wait()
+        honest(*arguments)
+
+    checkpoint.save_file = watched
     tiny_run(folder, lambda done, total, note: connection.send(done), **settings)
     connection.send("done")

@@ -21,7 +21,7 @@ from emoloom.screening.clock import clock
 from emoloom.screening.data import Data, states_of
 from emoloom.screening.forecast import material_of, measure_speed, refuse_unless_it_fits
 from emoloom.screening.merging import keep_merged
-from emoloom.screening.plan import PlannedCandidate, parse_budget
+from emoloom.screening.plan import PlannedCandidate, parse_budget, tokens_of
 
 if TYPE_CHECKING:
     from emoloom.training.processes import Processes
@@ -62,7 +62,6 @@ def plan_candidate(
     Raises:
         CandidateError: `does-not-fit`, or it cannot be loaded or trained.
     """
-    budget = parse_budget(config.training.budget)
     dtype, threads = training_dtype(config), use_threads(config)
     memory = refuse_unless_it_fits(candidate, config, data.training, dtype)
     evaluation = [example for rows in data.evaluation.values() for example in rows]
@@ -71,7 +70,7 @@ def plan_candidate(
     planned = PlannedCandidate(
         name=candidate.name,
         identity=candidate.identity,
-        tokens=budget.tokens or max(1, round(speed * (budget.seconds or 0.0))),
+        tokens=tokens_of(parse_budget(config.training.budget), speed),
         tokens_per_second=speed,
         dtype=dtype,
         threads=threads,

@@ -58,6 +58,11 @@ def parse_budget(text: str) -> Budget:
     return Budget(None, float(match[1]) * _SECONDS[match[2]])
 
 
+def tokens_of(budget: Budget, tokens_per_second: float) -> int:
+    """A budget in tokens: as granted, or what a calibrated speed makes of a time; at least one."""
+    return budget.tokens or max(1, round(tokens_per_second * (budget.seconds or 0.0)))
+
+
 def read_plan(path: Path) -> Plan:
     """The stored plan, or an empty one."""
     return store.read_record(path, Plan) if path.exists() else Plan(candidates={})

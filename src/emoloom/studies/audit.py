@@ -17,7 +17,7 @@ from emoloom.screening.data import Data
 from emoloom.screening.plan import read_plan
 from emoloom.screening.systems import fitted_floors
 from emoloom.store import RunFolder
-from emoloom.studies import audit_files, audit_predictions
+from emoloom.studies import audit_files, audit_predictions, audit_training
 from emoloom.studies.audit_files import Contents
 from emoloom.studies.audit_predictions import Predicted
 from emoloom.studies.findings import Audit, AuditCheck, Inspection, NotCheckedError, Verified, brief, checked, skip
@@ -99,8 +99,9 @@ class _Recomputation:
             "sources": lambda inspection: audit_files.check_sources(inspection, contents.run, contents.config),
             "data": lambda inspection: audit_files.check_data(inspection, contents),
             "corpora": lambda inspection: audit_files.check_corpora(inspection, contents, self.data_dir),
-            "plan": lambda inspection: audit_files.check_plan(inspection, contents),
-            "training": lambda inspection: audit_files.check_training(inspection, contents),
+            "plan": lambda inspection: audit_training.check_plan(inspection, contents),
+            "training": lambda inspection: audit_training.check_training(inspection, contents),
+            "rungs": lambda inspection: audit_training.check_rungs(inspection, contents),
             "decoding": lambda inspection: audit_files.check_decoding(inspection, contents),
             "predictions": self._predictions,
             "floors": self._floors,

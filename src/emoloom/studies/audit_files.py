@@ -17,7 +17,8 @@ from emoloom.records import Example, Prediction, TrainingPair, TrainingRow
 from emoloom.scoring.leaderboard import differing_parts
 from emoloom.screening import cells, decoding_cells, entries
 from emoloom.screening.data import Data, facts_of, promotion_rows_of
-from emoloom.screening.plan import Plan, parse_budget
+from emoloom.screening.failures import TRAINING
+from emoloom.screening.plan import Plan
 from emoloom.screening.systems import floor_key
 from emoloom.store import STAGE_FILE, TRAINED, UNTRAINED, RunFolder
 from emoloom.studies.findings import Inspection, NotCheckedError, brief, skip
@@ -91,10 +92,18 @@ def _compare(
             inspection.found(folder / name, f"has SHA-256 {here[name][:12]}, and {where} lists {brief(listed[name])}")
 
 
-def _stage(inspection: Inspection, contents: Contents, folder: Path) -> dict[str, Any]:
-    """The stage file of a folder; its list of files is compared with what is there."""
+def check_stage(inspection: Inspection, contents: Contents, folder: Path, inner: Sequence[str] = ()) -> dict[str, Any]:
+    """The stage file of a folder; its list of files is compared with what is there.
+
+    Args:
+        inspection: notes what differs.
+        contents: of the run.
+        folder: of the stage.
+        inner: folders inside it that have a stage file of their own.
+    """
     prefix = contents.run.shown(folder) + "/"
     here = {name.removeprefix(prefix): found for name, found in contents.digests.items() if name.startswith(prefix)}
+    here = {name: found for name, found in here.items() if name.partition("/")[0] not in inner}
     here.pop(STAGE_FILE, None)
     stage = store.read_json(folder / STAGE_FILE)
     _compare(inspection, folder, stage["files"], here, contents.run.shown(folder / STAGE_FILE))
@@ -104,7 +113,7 @@ def _stage(inspection: Inspection, contents: Contents, folder: Path) -> dict[str
 def check_data(inspection: Inspection, contents: Contents) -> str:
     """The data stage holds what its key was made from."""
     run, data = contents.run, contents.data
-    stage = _stage(inspection, contents, run.data)
+    stage = check_stage(inspection, contents, run.data)
     key = cells.data_key(data.facts, data.training, data.pairs, data.promotion, data.evaluation)
     inspection.expect(run.data / STAGE_FILE, "key", stage["key"], key)
     n_rows = sum(map(len, data.evaluation.values()))
@@ -174,65 +183,12 @@ def check_sources(inspection: Inspection, run: RunFolder, config: Config) -> str
     return f"{len(sources)} settings were given, the rest are defaults"
 
 
-def check_plan(inspection: Inspection, contents: Contents) -> str:
-    """The plan grants what the config asked for."""
-    run, config = contents.run, contents.config
-    budget = parse_budget(config.training.budget)
-    planned = {name: contents.plan.candidates[name] for name in contents.names if name in contents.plan.candidates}
-    for name, part in planned.items():
-        seconds = round((part.tokens_per_second or 0.0) * (budget.seconds or 0.0))
-        tokens = budget.tokens if budget.tokens is not None else max(1, seconds)
-        inspection.expect(run.plan, f"tokens of {name}", part.tokens, tokens)
-        if config.training.dtype != "auto":
-            inspection.expect(run.plan, f"dtype of {name}", part.dtype, config.training.dtype)
-        if config.run.threads:
-            inspection.expect(run.plan, f"threads of {name}", part.threads, config.run.threads)
-    return f"as the config asks: {', '.join(planned) or 'no candidate yet'}"
-
-
-def check_training(inspection: Inspection, contents: Contents) -> str:
-    """Each candidate's weights are those of a stage whose key follows from plan, config and data."""
-    from emoloom.training.loop import WEIGHTS
-
-    run, config = contents.run, contents.config
-    finished = [name for name in contents.names if (run.training(name) / STAGE_FILE).exists()]
-    if not finished:
-        skip("no candidate is trained yet")
-    for name in finished:
-        folder = run.training(name)
-        with inspection.reading(folder / STAGE_FILE):
-            stage = _stage(inspection, contents, folder)
-            weights = folder / WEIGHTS
-            inspection.expect(folder / STAGE_FILE, "weights", stage["weights"], contents.digest(weights))
-            with inspection.reading(weights):
-                inspection.expect(folder / STAGE_FILE, "n_parameters", stage["n_parameters"], _n_parameters(weights))
-            data_id = store.digest_of([contents.digest(run.training_rows), contents.digest(run.training_pairs)])
-            planned = contents.plan.candidates[name]
-            key = cells.train_key(planned.identity, planned, config, data_id, contents.data.shares)
-            inspection.expect(folder / STAGE_FILE, "key", stage["key"], key)
-            course = cells.course_key(planned.identity, planned, config, data_id, contents.data.shares)
-            inspection.expect(folder / cells.KEY, "key", (folder / cells.KEY).read_text(encoding="utf-8"), course)
-    return f"weights follow from config, plan and data: {', '.join(finished)}"
-
-
-def _n_parameters(weights: Path) -> int:
-    import math
-
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(weights, framework="np") as tensors:
-            return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"is no readable safetensors file ({error})", where=str(weights)) from error
-
-
 def check_decoding(inspection: Inspection, contents: Contents) -> str:
     """Each folder of predictions was made with the weights, rows and protocol that the run has."""
     decoded = list(contents.decoded())
     for name, state in decoded:
         with inspection.reading(contents.run.predictions(name, state) / STAGE_FILE):
-            _check_decoded(inspection, contents, name, state)
+            check_decoded(inspection, contents, _decoded(contents, name, state))
     trained = {name for name, state in decoded if state == TRAINED}
     for name in contents.names:
         _check_failure(inspection, contents, name, is_decoded=name in trained)
@@ -242,28 +198,52 @@ def check_decoding(inspection: Inspection, contents: Contents) -> str:
     return f"predictions follow from weights, rows and protocol: {shown}"
 
 
-def _check_decoded(inspection: Inspection, contents: Contents, name: str, state: str) -> None:
+class Decoded(NamedTuple):
+    """What a folder of predictions has to have been made from."""
+
+    name: str
+    """Of the candidate or variant that the folder belongs to."""
+    state: str
+    candidate: str
+    weights: str
+    """SHA-256, or the candidate's identity where it was not trained."""
+    rows: dict[str, Path]
+    """File of rows of each corpus."""
+    label_head: str | None
+    """SHA-256 of the head that gave label probabilities, empty for none; None where it is not on record."""
+
+
+def _decoded(contents: Contents, name: str, state: str) -> Decoded:
     run = contents.run
-    folder = run.predictions(name, state)
-    path = folder / STAGE_FILE
-    stage = _stage(inspection, contents, folder)
+    weights = contents.plan.candidates[name].identity
+    if state == TRAINED:
+        weights = store.read_json(run.training(name) / STAGE_FILE)["weights"]
     heads = decoding_cells.label_heads(decoding_cells.weights_of(run, name, state), contents.config)
-    protocol = decoding_cells.protocol_for(name, contents.config)
+    rows = {corpus: run.evaluation_rows(corpus) for corpus in contents.data.evaluation}
+    return Decoded(name, state, name, weights, rows, contents.digest(heads) if heads else "")
+
+
+def check_decoded(inspection: Inspection, contents: Contents, decoded: Decoded) -> None:
+    """A folder of predictions: its files, its protocol, its inputs, the environments that it was made in."""
+    run = contents.run
+    folder = run.predictions(decoded.name, decoded.state)
+    path = folder / STAGE_FILE
+    stage = check_stage(inspection, contents, folder)
+    protocol = decoding_cells.protocol_for(decoded.candidate, contents.config)
     different = differing_parts(stage["protocol"], protocol.model_dump(mode="json"))
     if different:
         inspection.found(path, f"protocol of the predictions and of the config differ: {different}")
     claimed = type(protocol).model_validate_json(json.dumps(stage["protocol"])).id
     inspection.expect(path, "protocol_id", stage["protocol_id"], claimed)
-    identity = contents.plan.candidates[name].identity
-    weights = store.read_json(run.training(name) / STAGE_FILE)["weights"] if state == TRAINED else identity
-    rows = {run.slug(corpus): contents.digest(run.evaluation_rows(corpus)) for corpus in contents.data.evaluation}
-    inputs = decoding_cells.decode_inputs(weights, identity, protocol.id, rows)
+    identity = contents.plan.candidates[decoded.candidate].identity
+    rows = {run.slug(corpus): contents.digest(file) for corpus, file in decoded.rows.items()}
+    inputs = decoding_cells.decode_inputs(decoded.weights, identity, protocol.id, rows)
     for what, value in inputs.items():
         inspection.expect(path, f"inputs.{what}", stage["inputs"].get(what), value)
     inspection.expect(path, "key", stage["key"], store.digest_of(inputs))
     environments = []
-    for corpus in contents.data.evaluation:
-        file = run.predictions_file(name, state, corpus)
+    for corpus in decoded.rows:
+        file = run.predictions_file(decoded.name, decoded.state, corpus)
         with inspection.reading(file):
             header = store.read_header(file)
             environments.append(header["environment"])
@@ -271,8 +251,8 @@ def _check_decoded(inspection: Inspection, contents: Contents, name: str, state:
             inspection.expect(
                 file, "key", header["key"], decoding_cells.predictions_key(inputs, rows[run.slug(corpus)])
             )
-            if "label_head" in header:  # a run of before there were probabilities names none
-                inspection.expect(file, "label_head", header["label_head"], contents.digest(heads) if heads else "")
+            if "label_head" in header and decoded.label_head is not None:  # old runs name none
+                inspection.expect(file, "label_head", header["label_head"], decoded.label_head)
             if header["environment"] not in stage["environments"]:
                 inspection.found(file, f"its environment is not one that {run.shown(path)} lists")
     unused = [environment for environment in stage["environments"] if environment not in environments]
@@ -287,7 +267,8 @@ def _check_failure(inspection: Inspection, contents: Contents, name: str, *, is_
     if failure.exists():
         with inspection.reading(failure):
             stage = store.read_json(failure)["stage"]
-            if is_decoded or (stage == "training" and (run.training(name) / STAGE_FILE).exists()):
+            at_once = contents.config.screening.rungs == 1  # from a rung before the failure there are results
+            if is_decoded or (at_once and stage == TRAINING and (run.training(name) / STAGE_FILE).exists()):
                 inspection.found(failure, f"says that {name} failed in {stage}, and its results are there")
     elif run.leaderboard.exists() and not is_decoded:
         inspection.found(run.predictions(name, TRAINED), "has no predictions, and the run is scored")
@@ -303,7 +284,7 @@ def check_floors(
     for corpus, fitted in floors.items():
         folder = run.floors(corpus)
         with inspection.reading(folder / STAGE_FILE):
-            stage = _stage(inspection, contents, folder)
+            stage = check_stage(inspection, contents, folder)
             if sealed_versions(run).get("emoloom", __version__) == __version__:  # another version has another key
                 constant, majority = data.constants[corpus], data.facts["majorities"][corpus]
                 key = floor_key(run, corpus, constant, majority, data.facts["lexicon_id"])
@@ -325,7 +306,7 @@ def check_external(inspection: Inspection, contents: Contents) -> str:
         folder = run.external(name)
         given, stage_file = folder / entries.GIVEN, folder / STAGE_FILE
         with inspection.reading(stage_file):
-            stage = _stage(inspection, contents, folder)
+            stage = check_stage(inspection, contents, folder)
             digest = contents.digest(given)
             inspection.expect(stage_file, "sha256", stage["sha256"], digest)
             inspection.expect(

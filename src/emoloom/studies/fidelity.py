@@ -16,8 +16,9 @@ from emoloom.scoring.fidelity import Fidelity, fidelity
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.scorecard import ranked_metric
 from emoloom.scoring.statistics import Draws
-from emoloom.screening.climb import Variant, do_cells, read_columns
+from emoloom.screening.climb import do_cells
 from emoloom.screening.data import Data, read_data
+from emoloom.screening.decisions import entries_of, read_columns
 from emoloom.screening.plan import parse_budget
 from emoloom.store import RunFolder
 
@@ -99,17 +100,18 @@ def measure(
         InputError: a variant failed: an order without it would be another one.
     """
     whole = parse_budget(config.training.budget).tokens or 0
-    variants = [Variant(candidate, factor) for candidate in candidates for factor in config.screening.rate_factors]
+    by_name = {candidate.name: candidate for candidate in candidates}
+    entries = entries_of(list(by_name), config)
     columns: dict[float, dict[str, Floats]] = {}
     costs: dict[float, float] = {}
     for number, share in enumerate(shares, start=1):
         tokens = max(1, round(share * whole))
-        say(f"{run.root.name}: {len(variants)} variants to {tokens:,} tokens ({100 * share:g} %)")
-        for outcome in do_cells(run, config, variants, tokens, number):
+        say(f"{run.root.name}: {len(entries)} variants to {tokens:,} tokens ({100 * share:g} %)")
+        for outcome in do_cells(run, config, list(entries.values()), by_name, tokens, number):
             if outcome.code:
                 raise InputError(f"{outcome.line} [{outcome.code}]", where=str(run.root), next_step="leave it out")
-        columns[share] = {variant.name: read_columns(run, data, variant.name, number) for variant in variants}
-        records = [store.read_json(run.rung(variant.name, number)) for variant in variants]
+        columns[share] = {name: read_columns(run, data, name, number) for name in entries}
+        records = [store.read_json(run.rung(name, number)) for name in entries]
         costs[share] = sum(float(record["seconds"]) for record in records)
     return columns, costs
 
