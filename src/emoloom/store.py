@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 from filelock import FileLock, Timeout
 
 from emoloom import __version__
+from emoloom.durable import file_digest as file_digest
 from emoloom.durable import write_whole
 from emoloom.errors import InputError
 from emoloom.records import Record
@@ -208,12 +209,6 @@ def stage_done(folder: Path, key: str) -> bool:
         return all((folder / n).exists() and file_digest(folder / n) == d for n, d in stage["files"].items())
     except (InputError, KeyError, TypeError, AttributeError):  # a damaged stage file is no stage
         return False
-
-
-def file_digest(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class RunFolder:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from emoloom.corpora.lines import file_digest
 from emoloom.corpora.manifest import CorpusData, FileRecord, Manifest, OfficialCount, Reading, Source, SplitRows
+from emoloom.durable import file_digest
 from emoloom.records import Example, TrainingRow
 
 TRAIN = "train"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -162,17 +161,3 @@ def shown(raw: str) -> str:
     """A value from a file as it may stand in a one-line message: printable, at most 40 characters."""
     printable = "".join(letter if letter.isprintable() else "?" for letter in raw)
     return printable if len(printable) <= 40 else printable[:37] + "..."
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        message = f"the file cannot be read ({error.strerror or error})"
-        raise InputError(message, where=str(path), code="unreadable-file") from error

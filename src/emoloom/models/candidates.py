@@ -11,6 +11,7 @@ from typing import Literal
 
 from filelock import FileLock
 
+from emoloom.durable import file_digest
 from emoloom.errors import InputError, nearest
 from emoloom.models import sources
 from emoloom.records import Record
@@ -168,9 +169,7 @@ def _in_cache(folder: Path, cache: Path) -> FileLock:
 def _from_gguf(parsed: CandidateName, cache: Path, *, offline: bool, say: Callable[[str], None]) -> tuple[Path, str]:
     """The folder of a dequantised GGUF file, made if it is not there yet."""
     wheel = BUILTIN.get(parsed.locator) if parsed.scheme == "builtin" else None
-    digest = (
-        wheel.members[0].sha256 if wheel else sources.sha256_of(sources.checked_gguf(Path(parsed.locator).expanduser()))
-    )
+    digest = wheel.members[0].sha256 if wheel else file_digest(sources.checked_gguf(Path(parsed.locator).expanduser()))
     folder = cache / "models" / f"{digest[:16]}"
     with _in_cache(folder, cache):
         if not (folder / MANIFEST).exists():
@@ -211,7 +210,7 @@ def _describe(parsed: CandidateName, folder: Path, licence: str) -> Candidate:
     else:
         bos_id, eos_id = sources.boundary_ids(folder, config)
     names = sorted(path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json"))
-    hashed = {n: sources.sha256_of(folder / n) for n in names if n.endswith(".safetensors") or n in (CONFIG, TOKENIZER)}
+    hashed = {n: file_digest(folder / n) for n in names if n.endswith(".safetensors") or n in (CONFIG, TOKENIZER)}
     role = "encoder" if parsed.encoder else parsed.control
     joined = json.dumps([sorted(hashed.items()), role, bos_id, eos_id])
     return Candidate(

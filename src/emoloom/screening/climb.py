@@ -59,6 +59,7 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
     Returns:
         What each finalist's chosen variant cost over all rungs, by candidate.
     """
+    _forget_training_failures(run, candidates)
     entries, by_name = _entries(run, config, candidates), {candidate.name: candidate for candidate in candidates}
     rungs = fixed_rungs(run, config, candidates)
 
@@ -110,15 +111,16 @@ def do_cells(
 def _entries(run: RunFolder, config: Config, candidates: Sequence[Candidate]) -> dict[str, Entry]:
     """Every candidate that could be planned, once a rate."""
     planned = read_plan(run.plan).candidates
-    return entries_of([c.name for c in candidates if c.name in planned and not _failed(run, c.name)], config)
+    usable = [c.name for c in candidates if c.name in planned and not run.failure(c.name).exists()]
+    return entries_of(usable, config)
 
 
-def _failed(run: RunFolder, name: str) -> bool:
-    """Whether a candidate failed before; one that a rung stopped, or that failed in training, is tried again."""
-    path = run.failure(name)
-    if path.exists() and store.read_json(path)["stage"] == TRAINING:
-        path.unlink()
-    return path.exists()
+def _forget_training_failures(run: RunFolder, candidates: Sequence[Candidate]) -> None:
+    """Who was stopped at a rung, or failed in training, is tried again."""
+    for candidate in candidates:
+        path = run.failure(candidate.name)
+        if path.exists() and store.read_json(path)["stage"] == TRAINING:
+            path.unlink()
 
 
 def _answers(

@@ -12,7 +12,7 @@ from typing import Any
 from emoloom import durable, store
 from emoloom.config import Config
 from emoloom.contract.prompt import check_labels, contract_id
-from emoloom.corpora.lines import RowError, file_digest, json_object, read_lines, shown, unit_number
+from emoloom.corpora.lines import RowError, json_object, read_lines, shown, unit_number
 from emoloom.errors import InputError, nearest
 from emoloom.models.candidates import Candidate, parse_name, prepare
 from emoloom.models.codec import load_codec, load_text_codec
@@ -81,7 +81,7 @@ def keep_external(run: RunFolder, config: Config, evaluation: Mapping[str, Seque
         InputError: a file cannot be used; names file, line and reason.
     """
     for name, path in external_files(config).items():
-        folder, digest = run.external(name), file_digest(path)
+        folder, digest = run.external(name), store.file_digest(path)
         key = external_key(run, digest, evaluation)
         if store.stage_done(folder, key):
             continue
