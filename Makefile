@@ -16,7 +16,7 @@ screen: $(SETUP)  ## the main job on the built-in default
 
 test: $(SETUP)  ## everything but slow, GPU and browser tests, a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not browser" \
-	  --numprocesses auto --maxprocesses 8 --dist loadfile
+	  --numprocesses auto --maxprocesses 8 --dist worksteal
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest -m "slow"

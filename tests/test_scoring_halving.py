@@ -16,6 +16,8 @@ from emoloom.scoring.statistics import Draws
 from emoloom.screening.rungs import Speed, affordable, plan_rungs
 
 DRAWS = Draws(200, 0, "c")
+SAME = dict.fromkeys("abcd", 1.0)
+"""What the next rung costs each reader."""
 
 
 def accuracy(sums: Floats) -> Floats:
@@ -37,7 +39,7 @@ def readers(n: int = 400) -> dict[str, Floats]:
 
 
 def test_the_worse_are_stopped_by_evidence_and_ties_go_on_where_there_is_budget() -> None:
-    decisions = promote(readers(), accuracy, DRAWS, keep=1, affordable=4, n_rungs=3)
+    decisions = promote(readers(), accuracy, DRAWS, keep=1, affordable=4, n_rungs=3, seconds=SAME)
     assert [(d.variant, d.fate) for d in decisions] == [
         ("a", "promoted"), ("b", "promoted"), ("c", "worse"), ("d", "worse"),
     ]  # fmt: skip
@@ -49,13 +51,22 @@ def test_the_worse_are_stopped_by_evidence_and_ties_go_on_where_there_is_budget(
 
 
 def test_a_tie_without_budget_is_called_that() -> None:
-    decisions = promote(readers(), accuracy, DRAWS, keep=1, affordable=1, n_rungs=3)
+    decisions = promote(readers(), accuracy, DRAWS, keep=1, affordable=1, n_rungs=3, seconds=SAME)
     assert [d.fate for d in decisions] == ["promoted", "no-budget", "worse", "worse"]
 
 
 def test_those_that_the_next_rung_wants_go_on_however_bad_they_are() -> None:
-    decisions = promote(readers(), accuracy, DRAWS, keep=3, affordable=0, n_rungs=2)
+    decisions = promote(readers(), accuracy, DRAWS, keep=3, affordable=0, n_rungs=2, seconds=SAME)
     assert promoted(decisions) == ["a", "b", "c"]
+
+
+def test_of_equal_scores_the_cheaper_goes_on() -> None:
+    """Before anybody has learnt anything a name decides nothing."""
+    nobody = {name: answers(np.zeros(400)) for name in "abcd"}
+    seconds = {"a": 9.0, "b": 3.0, "c": 1.0, "d": 3.0}
+    decisions = promote(nobody, accuracy, DRAWS, keep=2, affordable=3, n_rungs=3, seconds=seconds)
+    assert promoted(decisions) == ["c", "b", "d"]
+    assert decisions[-1].fate == "no-budget"
 
 
 def test_the_error_is_spread_over_the_promotions() -> None:
@@ -75,11 +86,11 @@ def test_a_plan_never_costs_more_than_was_granted(budget: float, n_rungs: int, g
     assert [rung.tokens for rung in rungs] == sorted(rung.tokens for rung in rungs)
     assert rungs[0].variants == 6
     # the dearest variants pay the worst case: whoever goes on, it is enough
-    spent, before, order = 0.0, None, sorted(SPEEDS)
+    before, order = 0, sorted(SPEEDS)
     for rung in rungs:
-        fits = affordable(rung, before, order[: rung.variants], SPEEDS, rung.seconds + 0.1)
-        assert fits == rung.variants
-        spent, before = spent + rung.seconds, rung
+        seconds = {name: speed.seconds(rung.tokens - before) for name, speed in SPEEDS.items()}
+        assert affordable(order[: rung.variants], seconds, rung.seconds + 0.1) == rung.variants
+        before = rung.tokens
 
 
 def test_a_plan_by_hand() -> None:

@@ -74,6 +74,15 @@ def test_killed_at_thirty_random_moments_it_ends_with_the_same_bytes(
     assert (cut / store.TRAINING_LOG).read_bytes() == (tmp_path / "whole" / store.TRAINING_LOG).read_bytes()
 
 
+@pytest.mark.parametrize("budget", [1, 4_000, 15_700, 16_000, 17_000])
+def test_a_budget_smaller_than_what_was_spent_here_begins_anew(budget: int, tmp_path: Path) -> None:
+    """A checkpoint behind the end of the budget is of another run; the same bytes follow as in an empty folder."""
+    used, fresh = tmp_path / "used", tmp_path / "fresh"
+    tiny_run(used, budget=16_000, keep_state=True)
+    assert tiny_run(used, budget=budget).read_bytes() == tiny_run(fresh, budget=budget).read_bytes()
+    assert (used / store.TRAINING_LOG).read_bytes() == (fresh / store.TRAINING_LOG).read_bytes()
+
+
 @contextmanager
 def disk_calls(fault: Callable[[int], None]) -> Iterator[None]:
     """Call `fault(n)` before the n-th call that changes the disk, and in the middle of every write."""

@@ -59,13 +59,15 @@ def tiny_codec(folder: Path) -> Codec:
     return Codec(folder / "tokenizer.json", bos_id=None, eos_id=2)
 
 
-def tiny_run(folder: Path, tick: Tick = no_tick, budget: int = BUDGET, **settings: Any) -> Path:
+def tiny_run(
+    folder: Path, tick: Tick = no_tick, budget: int = BUDGET, keep_state: bool = False, **settings: Any
+) -> Path:  # fmt: skip
     """Train a tiny model into `folder`, all terms on, with one thread; the path of its averaged weights."""
     torch.set_num_threads(1)
     return train(
         tiny_llama(layers=2), tiny_codec(folder.parent), material_with_all_terms(),
         SETTINGS.model_copy(update={**ALL_TERMS, **settings}), budget_tokens=budget, seed=0,
-        folder=folder, dtype="fp32", tick=tick,
+        folder=folder, dtype="fp32", tick=tick, keep_state=keep_state,
     )  # fmt: skip
 
 

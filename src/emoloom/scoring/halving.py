@@ -92,8 +92,15 @@ def n_to_keep(n_variants: int, keep: float) -> int:
     return max(1, math.ceil(keep * n_variants - 1e-9))
 
 
+def best_first(scores: Mapping[str, float], seconds: Mapping[str, float]) -> list[str]:
+    """Variants by score; of equals, as many are at a first rung that nobody has learnt anything at yet, the cheaper
+    first, so that a budget reaches as many as it can; then by name."""
+    return sorted(scores, key=lambda name: (-scores[name], seconds[name], name))
+
+
 def promote(
     by_unit: Mapping[str, Floats], statistic: Statistic, draws: Draws, *, keep: int, affordable: int, n_rungs: int,
+    seconds: Mapping[str, float],
 ) -> list[Decision]:  # fmt: skip
     """Decide every variant of a rung.
 
@@ -107,12 +114,13 @@ def promote(
         keep: variants that the next rung wants.
         affordable: variants that it can pay for; at least `keep` go on whatever it is.
         n_rungs: rungs of the whole screen.
+        seconds: what going on costs each variant.
 
     Returns:
-        One decision a variant, best first (by name on a tie).
+        One decision a variant, best first.
     """
     scores = {name: float(statistic(columns.sum(axis=0))) for name, columns in by_unit.items()}
-    order = sorted(scores, key=lambda name: (-scores[name], name))
+    order = best_first(scores, seconds)
     leaders, rest = order[:keep], order[keep:]
     bar = leaders[-1]
     pairs = [(bar, name) for name in rest]

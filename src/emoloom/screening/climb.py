@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from emoloom import store
@@ -64,6 +64,7 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
     rungs = fixed_rungs(run, config, candidates)
 
     def answers(entering: Sequence[str], rung: Rung) -> dict[str, Floats]:
+        forget_checkpoints(run, set(entries) - set(entering))
         say(f"rung {rung.number} of {len(rungs)}: {len(entering)} variants to {rung.tokens:,} tokens each")
         return _answers(run, config, data, [entries[name] for name in entering], by_name, rung)
 
@@ -72,7 +73,16 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
     for name, failure in stopped(table, entries).items():
         store.write_json(run.failure(name), failure)
     store.write_json(run.rungs, table.model_dump(mode="json"))
+    forget_checkpoints(run, entries)
     return {name: _costs(run, variant, rungs) for name, variant in table.chosen.items()}
+
+
+def forget_checkpoints(run: RunFolder, variants: Iterable[str]) -> None:
+    """Free the disk: a checkpoint is four times the weights. Who is promoted after all begins anew, same bytes."""
+    from emoloom.training import checkpoint
+
+    for name in variants:
+        checkpoint.forget(run.training(name))
 
 
 def _costs(run: RunFolder, variant: str, rungs: Sequence[Rung]) -> dict[str, float]:

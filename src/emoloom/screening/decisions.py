@@ -11,7 +11,7 @@ from emoloom.corpora.preparation import PROMOTION
 from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
 from emoloom.records import STOPPED, Prediction
-from emoloom.scoring.halving import ControlOrder, Decision, RungTable, n_to_keep, promote, promoted
+from emoloom.scoring.halving import ControlOrder, Decision, RungTable, best_first, n_to_keep, promote, promoted
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.scorecard import ranked_metric, ranking_columns
 from emoloom.scoring.statistics import Draws, Statistic, compare
@@ -83,19 +83,20 @@ def decide(
     orders: dict[str, ControlOrder] = {}
     for place, rung in enumerate(rungs):
         before = rungs[place - 1].tokens if place else 0
-        left -= sum((rung.tokens - before) / speeds[n].tokens_per_second + speeds[n].decoding_seconds for n in entering)
+        left -= sum(speeds[name].seconds(rung.tokens - before) for name in entering)
         columns = answers(entering, rung)
         if not columns:
             raise InputError(f"no candidate got through rung {rung.number}", next_step="see why above")
         macro_f1 = ranked_metric(next(iter(columns.values())))
         orders |= _orders(columns, entries, macro_f1, draws, rung.number)
-        order = sorted(columns, key=lambda name: (-float(macro_f1(columns[name].sum(axis=0))), name))
-        keep = fits = len(order)
-        if place + 1 < len(rungs):
-            later = sum(other.seconds for other in rungs[place + 2 :])
-            keep = n_to_keep(len(order), config.screening.keep)
-            fits = affordable(rungs[place + 1], rung, order, speeds, left - later)
-        table.append(tuple(promote(columns, macro_f1, draws, keep=keep, affordable=fits, n_rungs=len(rungs))))
+        more = rungs[place + 1].tokens - rung.tokens if place + 1 < len(rungs) else 0
+        seconds = {name: speeds[name].seconds(more) for name in columns}
+        scores = {name: float(macro_f1(columns[name].sum(axis=0))) for name in columns}
+        keep = n_to_keep(len(scores), config.screening.keep) if more else len(scores)
+        later = sum(other.seconds for other in rungs[place + 2 :])
+        fits = affordable(best_first(scores, seconds), seconds, left - later)
+        table.append(tuple(promote(columns, macro_f1, draws, keep=keep, affordable=fits, n_rungs=len(rungs),
+                                   seconds=seconds)))  # fmt: skip
         entering = promoted(table[-1])
     chosen: dict[str, str] = {}
     for name in entering:  # best first

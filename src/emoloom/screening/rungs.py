@@ -17,6 +17,10 @@ class Speed(Record):
     decoding_seconds: float
     """For the rows of the promotion slice."""
 
+    def seconds(self, tokens: int) -> float:
+        """Of training on so many tokens and decoding the slice."""
+        return tokens / self.tokens_per_second + self.decoding_seconds
+
 
 class Rung(Record):
     """One rung of the plan."""
@@ -75,22 +79,17 @@ def plan_rungs(
     )
 
 
-def affordable(
-    rung: Rung, before: Rung | None, order: Sequence[str], speeds: Mapping[str, Speed], seconds_left: float
-) -> int:
+def affordable(order: Sequence[str], seconds: Mapping[str, float], seconds_left: float) -> int:
     """How many of the variants, in this order, a rung can pay for from what is left.
 
     Args:
-        rung: to be entered.
-        before: the rung that they come from; None at the first.
         order: variants, best first.
-        speeds: by variant.
+        seconds: what the rung costs each.
         seconds_left: of the budget, less what the later rungs are planned to cost.
     """
-    more = rung.tokens - (before.tokens if before else 0)
     n = 0
     for name in order:
-        seconds_left -= more / speeds[name].tokens_per_second + speeds[name].decoding_seconds
+        seconds_left -= seconds[name]
         if seconds_left < 0:
             break
         n += 1

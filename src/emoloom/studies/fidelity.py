@@ -16,7 +16,7 @@ from emoloom.scoring.fidelity import Fidelity, fidelity
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.scorecard import ranked_metric
 from emoloom.scoring.statistics import Draws
-from emoloom.screening.climb import do_cells
+from emoloom.screening.climb import do_cells, forget_checkpoints
 from emoloom.screening.data import Data, read_data
 from emoloom.screening.decisions import entries_of, read_columns
 from emoloom.screening.plan import parse_budget
@@ -113,6 +113,7 @@ def measure(
         columns[share] = {name: read_columns(run, data, name, number) for name in entries}
         records = [store.read_json(run.rung(name, number)) for name in entries]
         costs[share] = sum(float(record["seconds"]) for record in records)
+    forget_checkpoints(run, entries)
     return columns, costs
 
 

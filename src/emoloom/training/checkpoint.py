@@ -77,4 +77,9 @@ def load(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]
         tensors = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
     except (SafetensorError, OSError) as error:
         raise InputError(f"is damaged ({error})", where=str(path), next_step="remove it and run again") from error
-    return tensors, store.read_json(path / STATE)
+    return tensors, read_state(path)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What `save` wrote beside the tensors."""
+    return dict(store.read_json(path / STATE))

@@ -93,7 +93,7 @@ def train(
     """
     course = Course(model, codec, material, settings, seed=seed, dtype=dtype, processes=processes)
     state = course.state
-    begun = resume(folder, state) or Progress()
+    begun = resume(folder, state, budget_tokens) or Progress()
     if processes.leads:
         cut_log(folder, begun.step)
     with held_back() as signalled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,15 +75,17 @@ def save(folder: Path, state: State, progress: Progress) -> None:
     checkpoint.save(folder, progress.step, tensors, progress._asdict())
 
 
-def resume(folder: Path, state: State) -> Progress | None:
+def resume(folder: Path, state: State, budget_tokens: int) -> Progress | None:
     """Load the newest intact checkpoint into `state` and say where it stands; None where there is none.
+
+    One behind the end of the budget is none: a larger budget was spent in this folder before.
 
     Raises:
         InputError: a checkpoint that is whole was not written by this program.
         CandidateError: it holds other weights than the model.
     """
     newest = checkpoint.latest(folder)
-    if newest is None:
+    if newest is None or _is_behind(newest, folder / store.TRAINING_LOG, budget_tokens):
         return None
     tensors, values = checkpoint.load(newest)
     try:
@@ -98,6 +101,17 @@ def resume(folder: Path, state: State) -> Progress | None:
             f"is no checkpoint ({error})", where=str(newest), next_step="remove it and run again"
         ) from error
     return progress
+
+
+def _is_behind(path: Path, log: Path, budget_tokens: int) -> bool:
+    """Whether training to the budget ends before a checkpoint's last step: less than half of it was left for it."""
+    reached = checkpoint.read_state(path)
+    step, tokens = reached.get("step"), reached.get("tokens")
+    if not isinstance(step, int) or not isinstance(tokens, int) or step < 2:
+        return False  # a first step is always made; what is no checkpoint of ours is refused when it is loaded
+    lines = log.read_text(encoding="utf-8").splitlines()[: step - 1] if log.exists() else []
+    before = int(json.loads(lines[-1])["tokens"]) if len(lines) == step - 1 else tokens
+    return tokens + before > 2 * budget_tokens
 
 
 def cut_log(folder: Path, steps: int) -> None:
