@@ -169,7 +169,7 @@ def test_an_added_candidate_is_all_that_is_computed(
     monkeypatch.setattr(loop, "train", watched)
     names = f'["dir:{tiny}", "random:dir:{tiny}", "shallow:dir:{tiny}"]'
     run = pipeline.screen(config(tiny, tmp_path, **{"candidates.names": names}))
-    assert [name.startswith("shallow") for name in trained] == [True]
+    assert trained == [store.RunFolder(run).slug(f"shallow:dir:{tiny}")]
     systems = {system.name for system in Leaderboard.model_validate_json(board_bytes(run)).systems}
     assert f"shallow:dir:{tiny}" in systems
 
