@@ -18,8 +18,12 @@ from tests.tiny_runs import RUNGS, equal_speeds, overrides
 from tests.tiny_runs import rung_config as settings
 
 from emoloom import pipeline, store
+from emoloom.models.candidates import prepare
 from emoloom.records import STOPPED, Leaderboard
 from emoloom.scoring.halving import ControlOrder, RungTable, check_controls
+from emoloom.screening.engines import may_begin
+from emoloom.screening.jobs import Job
+from emoloom.screening.plan import PlannedCandidate
 from emoloom.store import RunFolder
 
 
@@ -175,6 +179,23 @@ def children() -> list[Path]:
     """The processes that this one has started."""
     started = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     return [Path("/proc", process) for process in started]
+
+
+def test_a_pool_divides_memory_too(tiny: Path, tmp_path: Path) -> None:
+    """Two cells that fit alone and not together take turns; what fits runs beside."""
+    candidate = prepare(f"dir:{tiny}", tmp_path, offline=True)
+    planned = PlannedCandidate(
+        name="c", identity="i", tokens=1, tokens_per_second=1.0, dtype="fp32", threads=1
+    )  # fmt: skip
+    small, large = (
+        Job(run="", variant=str(size), candidate=candidate, planned=planned, rung=1, memory_bytes=size)
+        for size in (3, 7)
+    )
+    assert may_begin(large, [], workers=2, free=10)
+    assert may_begin(small, [large], workers=2, free=10)
+    assert not may_begin(large, [large], workers=2, free=10)
+    assert not may_begin(small, [small, small], workers=2, free=10)
+    assert may_begin(large, [], workers=2, free=1)  # alone it may try, and is refused by its own check
 
 
 def test_a_pool_with_a_killed_worker_gives_the_same_bytes(climbed: Path, tiny: Path, tmp_path: Path) -> None:

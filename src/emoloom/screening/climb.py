@@ -107,10 +107,11 @@ def do_cells(
         tokens: of each, from its beginning.
         number: of the rung, under which cells are kept.
     """
-    planned = read_plan(run.plan).candidates
+    planned, costs = read_plan(run.plan).candidates, store.read_json(run.costs)
     jobs = [
         Job(
             run=str(run.root.resolve()), variant=entry.name, candidate=candidates[entry.candidate], rung=number,
+            memory_bytes=costs[entry.candidate]["estimate"]["memory_bytes"],
             planned=planned[entry.candidate].model_copy(update={"tokens": tokens, "rate_factor": entry.factor}),
         )
         for entry in entries

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import Any
 
 from emoloom.config import ScreeningSettings
@@ -43,15 +44,39 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> list[Outcome]:
             break
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(left)), mp_context=context) as pool:
-            for future in as_completed([pool.submit(run_job, job.model_dump_json()) for job in left]):
-                try:
-                    outcome = Outcome.model_validate_json(future.result())
-                    found[outcome.variant] = outcome
-                except BrokenProcessPool:
-                    continue
+            found |= {outcome.variant: outcome for outcome in _outcomes(pool, left, workers)}
         if len(found) < len(jobs):
             say(f"a worker died; {len(jobs) - len(found)} cells are to go on in new ones (try {trial} of {TRIES})")
     return [found.get(job.variant) or _died(job) for job in jobs]
+
+
+def _outcomes(pool: ProcessPoolExecutor, jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
+    """Outcomes as jobs end, until all have or the pool breaks."""
+    from emoloom.training.estimate import memory_available
+
+    free, waiting = memory_available(), list(jobs)
+    under_way: dict[Future[str], Job] = {}
+    with suppress(BrokenProcessPool):
+        while waiting or under_way:
+            while waiting and may_begin(waiting[0], list(under_way.values()), workers, free):
+                job = waiting.pop(0)
+                under_way[pool.submit(run_job, job.model_dump_json())] = job
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                del under_way[future]
+                yield Outcome.model_validate_json(future.result())
+
+
+def may_begin(job: Job, under_way: Sequence[Job], workers: int, free: int) -> bool:
+    """Whether a worker is idle and the estimates of the jobs under way leave room for this one's; alone, any may try.
+
+    Args:
+        job: the next.
+        under_way: those that have begun.
+        workers: processes.
+        free: bytes of memory that were available before the first began.
+    """
+    needed = sum(other.memory_bytes for other in (*under_way, job))
+    return not under_way or (len(under_way) < workers and needed <= free)
 
 
 def _died(job: Job) -> Outcome:

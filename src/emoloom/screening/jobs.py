@@ -28,6 +28,8 @@ class Job(Record):
     planned: PlannedCandidate
     """With the rung's tokens and the variant's rate."""
     rung: int
+    memory_bytes: int = 0
+    """As estimated for training; 0 where there is no estimate."""
 
 
 class Outcome(Record):
