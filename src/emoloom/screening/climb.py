@@ -112,7 +112,7 @@ def do_cells(
         Job(
             run=str(run.root.resolve()), variant=entry.name, candidate=candidates[entry.candidate], rung=number,
             memory_bytes=costs[entry.candidate]["estimate"]["memory_bytes"],
-            planned=planned[entry.candidate].model_copy(update={"tokens": tokens, "rate_factor": entry.factor}),
+            planned=planned[entry.candidate].granted(tokens, entry.factor),
         )
         for entry in entries
     ]  # fmt: skip
@@ -158,12 +158,10 @@ def _move_in(run: RunFolder, config: Config, table: RungTable, entries: Mapping[
     """
     plan, budget = read_plan(run.plan), parse_budget(config.training.budget)
     planned = {
-        name: part.model_copy(update={"tokens": tokens_of(budget, part.tokens_per_second), "rate_factor": 1.0})
-        for name, part in plan.candidates.items()
+        name: part.granted(tokens_of(budget, part.tokens_per_second), 1.0) for name, part in plan.candidates.items()
     }
     for name, variant in table.chosen.items():
-        told = {"tokens": int(table.rungs[-1]["tokens"]), "rate_factor": entries[variant].factor}
-        planned[name] = planned[name].model_copy(update=told)
+        planned[name] = planned[name].granted(int(table.rungs[-1]["tokens"]), entries[variant].factor)
         if variant != name:
             _adopt(run.training(variant), run.training(name))
     write_plan(run.plan, plan.model_copy(update={"candidates": planned}))

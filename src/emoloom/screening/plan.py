@@ -38,6 +38,10 @@ class PlannedCandidate(Record):
     rate_factor: float = 1.0
     """Times `training.learning_rate`: the rate that did best at the rungs."""
 
+    def granted(self, tokens: int, rate_factor: float) -> PlannedCandidate:
+        """The same candidate with other tokens and another rate: a variant at a rung."""
+        return self.model_copy(update={"tokens": tokens, "rate_factor": rate_factor})
+
 
 class Plan(Record):
     """All parts, by candidate."""

@@ -26,7 +26,7 @@ def check_plan(inspection: Inspection, contents: Contents) -> str:
     run, config = contents.run, contents.config
     budget = parse_budget(config.training.budget)
     planned = {name: contents.plan.candidates[name] for name in contents.names if name in contents.plan.candidates}
-    finalists = _table(contents).chosen if run.rungs.exists() else {}
+    finalists = _finalists(contents)
     for name, part in planned.items():
         granted = tokens_of(budget, part.tokens_per_second)
         tokens = contents.plan.rungs[-1].tokens if name in finalists else granted
@@ -52,15 +52,14 @@ def check_training(inspection: Inspection, contents: Contents) -> str:
 
 def _trained(contents: Contents) -> dict[str, PlannedCandidate]:
     """What each folder of a training was granted: a candidate's, and with rungs that of each of its variants."""
-    run, parts = contents.run, contents.plan.candidates
+    parts = contents.plan.candidates
     if contents.config.screening.rungs == 1:
         return {name: parts[name] for name in contents.names if name in parts}
     granted = {}
     for variant, entry in _entries(contents).items():
         for rung in _climbed(contents, variant):
-            update = {"tokens": rung.tokens, "rate_factor": entry.factor}
-            granted[variant] = parts[entry.candidate].model_copy(update=update)
-    finalists = _table(contents).chosen if run.rungs.exists() else {}
+            granted[variant] = parts[entry.candidate].granted(rung.tokens, entry.factor)
+    finalists = _finalists(contents)
     return granted | {name: parts[name] for name in contents.names if name in finalists}
 
 
@@ -118,8 +117,10 @@ def check_rungs(inspection: Inspection, contents: Contents) -> str:
     return f"{len(cells_there)} cells follow from plan and data, and the decisions from their answers"
 
 
-def _table(contents: Contents) -> RungTable:
-    return store.read_record(contents.run.rungs, RungTable)
+def _finalists(contents: Contents) -> dict[str, str]:
+    """Finalist to its variant; empty before the last rung is climbed."""
+    rungs = contents.run.rungs
+    return store.read_record(rungs, RungTable).chosen if rungs.exists() else {}
 
 
 def _entries(contents: Contents) -> dict[str, Entry]:
@@ -137,8 +138,7 @@ def _check_cell(inspection: Inspection, contents: Contents, entry: Entry, rung: 
     run = contents.run
     path = run.rung(entry.name, rung.number)
     record, state = store.read_json(path), f"rung-{rung.number}"
-    update = {"tokens": rung.tokens, "rate_factor": entry.factor}
-    planned = contents.plan.candidates[entry.candidate].model_copy(update=update)
+    planned = contents.plan.candidates[entry.candidate].granted(rung.tokens, entry.factor)
     inspection.expect(path, "key", record["key"], _train_key(contents, planned))
     answers = run.predictions_file(entry.name, state, PROMOTION)
     inspection.expect(path, "predictions", record["predictions"], contents.digest(answers))
