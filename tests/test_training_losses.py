@@ -61,6 +61,19 @@ def test_logit_adjustment_changes_the_loss_and_not_the_confidence() -> None:
     assert spoken.each.tolist() == pytest.approx([math.log(3), math.log(4)])
 
 
+def test_weights_multiply_each_term_of_the_sum_alone() -> None:
+    """The rows above, the second with weight 3: ln 3 + 3 ln 4, and the count and each -log p as before."""
+    head = torch.nn.Linear(2, 3, bias=False)
+    head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    hidden = torch.tensor([[0.0, 0.0], [math.log(2), 0.0]])
+    biased = torch.nn.Linear(2, 3)
+    biased.weight.data, biased.bias.data = head.weight.data, torch.zeros(3)
+    for any_head in (head, biased):
+        spoken = losses.language_model_loss(hidden, any_head, torch.tensor([0, 1]), weights=torch.tensor([1.0, 3.0]))
+        assert float(spoken.sum.detach()) == pytest.approx(math.log(3) + 3 * math.log(4))
+        assert (spoken.n, spoken.each.tolist()) == (2, pytest.approx([math.log(3), math.log(4)]))
+
+
 def test_language_model_gradient_with_and_without_adjustment() -> None:
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(4, 5, dtype=torch.float64, generator=generator, requires_grad=True)
@@ -68,12 +81,18 @@ def test_language_model_gradient_with_and_without_adjustment() -> None:
     target = torch.tensor([0, 5, 2, 2])
     table = torch.tensor([[0.0, 0.0], [-1.0, 0.5]], dtype=torch.float64)
     added = losses.Added(torch.tensor([2, 5]), table, torch.tensor([0, 1, 1, 0]))
-    for extra in (None, added):
-        assert gradcheck(lambda h, w, extra=extra: losses._CrossEntropy.apply(h, w, target, extra)[0], (hidden, weight))
+    weights = torch.tensor([1.0, 4.0, 0.5, 1.0], dtype=torch.float64)
+    for extra, factors in ((None, None), (added, None), (added, weights), (None, weights)):
+
+        def summed(h: torch.Tensor, w: torch.Tensor, extra: Any = extra, factors: Any = factors) -> torch.Tensor:
+            total: torch.Tensor = losses._CrossEntropy.apply(h, w, target, extra, factors)[0]
+            return total
+
+        assert gradcheck(summed, (hidden, weight))
     logits = hidden @ weight.T
     logits = logits.index_add(1, added.ids, table[added.which])
     expected = functional.cross_entropy(logits, target, reduction="sum")
-    torch.testing.assert_close(losses._CrossEntropy.apply(hidden, weight, target, added)[0], expected)
+    torch.testing.assert_close(losses._CrossEntropy.apply(hidden, weight, target, added, None)[0], expected)
 
 
 def test_classification_by_hand() -> None:
@@ -298,3 +317,21 @@ def test_adjustment_is_the_log_share_of_each_branch_where_it_is_decided(codec: C
     assert behind["angry 0"][-1] == pytest.approx(0.5 * math.log(0.8), abs=1e-4)
     more = opening + len("joy") + objective._reader.after_label.offset
     assert values["mixed", more] == pytest.approx(0.5 * math.log(0.2), abs=1e-4)
+
+
+@pytest.mark.parametrize("adjustment", [0.0, 0.5])
+def test_label_weight_falls_on_the_ids_that_decide_a_label(codec: Codec, adjustment: float) -> None:
+    """`anger` is decided at its first letter and behind its last; the weight is there whether or not logits change."""
+    rows = [row("angry", labels=("anger",)), row("glad", labels=("joy",))]
+    settings = SETTINGS.model_copy(update={"label_adjustment": adjustment, "label_weight": 4.0})
+    objective = Objective(codec, settings, [Source(rows, 1.0)], load_lexicon("builtin"))
+    encoded = encode_row(codec, rows[0])
+    weights = objective._weights(objective._added_to([encoded], collate([encoded])))
+    assert weights is not None
+    heavy = {
+        place - encoded.n_prompt for place, w in zip(learnt_places(encoded), weights.tolist(), strict=True) if w > 1
+    }
+    opening = len('{"labels":["')
+    behind = opening + len("anger") + objective._reader.after_label.offset
+    assert {opening, behind} <= heavy <= {*range(opening, opening + len("anger")), behind}
+    assert set(weights.tolist()) == {1.0, 4.0}

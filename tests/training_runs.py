@@ -29,7 +29,7 @@ FILES = 5
 """Tensor files of a checkpoint: weights, average, both moments, step counts."""
 ALL_TERMS = {
     "lambda_cls": 0.5, "lambda_reg": 2.0, "lambda_vad": 1.0, "lambda_app": 0.3, "lambda_flip": 1.5,
-    "label_adjustment": 0.3, "sampler": "entropy",
+    "label_adjustment": 0.3, "label_weight": 2.0, "sampler": "entropy",
 }  # fmt: skip
 
 

@@ -126,6 +126,8 @@ class TrainingSettings(Section):
     """How L_cls reads p_k: a linear head on the last prompt token, or the token distribution at the label slots."""
     label_adjustment: float = Field(0.0, ge=0.0, le=2.0)
     """Strength of logit adjustment on label tokens: what is learnt is p(label | text) / share(label)^strength."""
+    label_weight: float = Field(1.0, gt=0.0, le=100.0)
+    """Weight in L_lm of the ids that decide a label: a line has one to three of them among some forty others."""
     sampler: Literal["prior", "entropy"] = "prior"
     """Shares of the sources: fixed, or drawn toward the source of which the model is less sure."""
     temperature_start: float = Field(0.5, gt=0.0, le=100.0)

@@ -22,7 +22,7 @@ class LanguageModelling(NamedTuple):
     """What the language-model term says."""
 
     sum: torch.Tensor
-    """Scalar, nats."""
+    """Scalar, nats, weighted."""
     n: int
     """Target ids."""
     each: torch.Tensor
@@ -30,8 +30,9 @@ class LanguageModelling(NamedTuple):
 
 
 def language_model_loss(
-    hidden: torch.Tensor, head: Any, target: torch.Tensor, added: Added | None = None
-) -> LanguageModelling:
+    hidden: torch.Tensor, head: Any, target: torch.Tensor, added: Added | None = None,
+    weights: torch.Tensor | None = None,
+) -> LanguageModelling:  # fmt: skip
     """Negative log-likelihood of target ids.
 
     Args:
@@ -39,19 +40,21 @@ def language_model_loss(
         head: the output embeddings.
         target: [targets] int64.
         added: what is added to the logits of some targets before the softmax.
+        weights: [targets] factors of each -log p in the sum; all 1 where None.
 
     Returns:
-        The sum of -log p over the target ids (fp32 scalar, nats), their number, and each of them.
+        The weighted sum of -log p over the target ids (fp32 scalar, nats), their number, and each of them unweighted.
     """
     if type(head) is not torch.nn.Linear or head.bias is not None:
         logits = head(hidden).float()
         each = functional.cross_entropy(logits.detach(), target, reduction="none")
         if added is not None:
             logits = logits.index_add(1, added.ids, added.table[added.which].to(logits))
-        return LanguageModelling(functional.cross_entropy(logits, target, reduction="sum"), len(target), each)
+        losses = functional.cross_entropy(logits, target, reduction="none")
+        return LanguageModelling((losses if weights is None else losses * weights).sum(), len(target), each)
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else head.weight.dtype
-    total, each = _CrossEntropy.apply(hidden.to(dtype), head.weight.to(dtype), target, added)
+    total, each = _CrossEntropy.apply(hidden.to(dtype), head.weight.to(dtype), target, added, weights)
     return LanguageModelling(total, len(target), each)
 
 
@@ -67,15 +70,16 @@ class Added(NamedTuple):
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Sum of -log softmax(hidden head^T + added)[target], logits in chunks: no table of fp32 logits is ever whole.
+    """Sum of -w log softmax(hidden head^T + added)[target], logits in chunks: no table of fp32 logits is ever whole.
 
-    The gradient by the logits, softmax - one-hot, is known with the logits: it is kept in the dtype of `hidden`.
+    The gradient by the logits, w (softmax - one-hot), is known with the logits: it is kept in the dtype of `hidden`.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, added: Added | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, added: Added | None,
+        weights: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """`hidden` [targets, width], `weight` [vocabulary, width], `target` [targets] -> (sum, each [targets])."""
         slopes = hidden.new_empty(len(hidden), len(weight))
         parts, each = [], []
@@ -90,9 +94,12 @@ class _CrossEntropy(torch.autograd.Function):
                 logits[:, added.ids] += added.table[added.which[start : start + CHUNK]]
                 normaliser = logits.logsumexp(1, keepdim=True)
                 losses = normaliser - logits.gather(1, wanted)
-            parts.append(losses.sum())
             slope = logits.sub_(normaliser).exp_()
             slope.scatter_add_(1, wanted, slope.new_full(wanted.shape, -1.0))
+            if weights is not None:
+                factors = weights[start : start + CHUNK, None]
+                losses, slope = losses * factors, slope.mul_(factors)
+            parts.append(losses.sum())
             slopes[start : start + CHUNK] = slope
         ctx.save_for_backward(hidden, weight, slopes)
         found = torch.cat(each)
@@ -106,6 +113,7 @@ class _CrossEntropy(torch.autograd.Function):
         return (
             product(slopes, weight.t()) * scale if of_hidden else None,
             product(slopes.t(), (hidden * scale).t()) if of_weight else None,
+            None,
             None,
             None,
         )

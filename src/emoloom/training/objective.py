@@ -64,7 +64,8 @@ class Objective:
         self._reads_labels = by_slots or "vad" in self.weights
         self._reads_numbers = bool({"reg", "flip"} & self.weights.keys())
         self._reader = Reader(codec, sources, lexicon if "vad" in self.weights else None)
-        self._added = self._adjustment() if settings.label_adjustment else None
+        treats_labels = settings.label_adjustment > 0.0 or settings.label_weight != 1.0
+        self._added = self._adjustment() if treats_labels else None
         self.scale, self.offset, self.residual = self._calibrate(codec, sources) if "vad" in self.weights else _PLAIN
         """target VAD ~ scale * implied VAD of the gold words + offset, and the RMSE left by it, by axis."""
 
@@ -94,8 +95,9 @@ class Objective:
         hidden = hidden_states(model, batch)
         head = model.get_output_embeddings()
         n_prefix = len(batch.prefix)
+        added = self._added_to(rows, batch)
         spoken = losses.language_model_loss(
-            hidden[batch.predictor[:, 0], batch.predictor[:, 1]], head, batch.target, self._added_to(rows, batch)
+            hidden[batch.predictor[:, 0], batch.predictor[:, 1]], head, batch.target, added, self._weights(added)
         )
         sums = {"lm": spoken.sum}
         last = hidden[range(len(rows)), [row.n_prompt - 1 - n_prefix for row in rows]]
@@ -195,7 +197,7 @@ class Objective:
         ids = torch.unique(torch.cat([tokens for tokens, _ in kinds]))
         table = torch.zeros(1 + len(kinds), len(ids))
         for kind, (tokens, shares) in enumerate(kinds, start=1):
-            table[kind, torch.searchsorted(ids, tokens)] = strength * shares.log().float()
+            table[kind, torch.searchsorted(ids, tokens)] = torch.special.xlogy(strength, shares).float()  # 0 at strength 0
         return losses.Added(ids, table, torch.zeros(0, dtype=torch.int64))
 
     def _added_to(self, rows: Sequence[EncodedRow], batch: Batch) -> losses.Added | None:
@@ -212,6 +214,12 @@ class Objective:
                     at[stretch.start + len(stretch.ids) + self._reader.after_label.offset] = len(self._added.table) - 1
             kinds += [at.get(place, 0) for place in learnt_places(row)]
         return self._added._replace(which=torch.tensor(kinds, device=batch.ids.device))
+
+    def _weights(self, added: losses.Added | None) -> torch.Tensor | None:
+        """[targets] `label_weight` where a label, or another label, is decided, 1 elsewhere."""
+        if added is None or self._settings.label_weight == 1.0:
+            return None
+        return torch.where(added.which > 0, self._settings.label_weight, 1.0)
 
     def _calibrate(self, codec: Codec, sources: Sequence[Source]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Least squares of target VAD on the VAD that the gold words imply, each axis alone."""
