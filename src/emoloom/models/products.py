@@ -46,9 +46,14 @@ def keep_freed_memory() -> None:
 
 def return_freed_memory() -> None:
     """Give what is free back to the system: freed pieces of ever other lengths do not fit each other and add up."""
-    gc.collect()  # models have cycles
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)
+
+
+def forget_models() -> None:
+    """Free what models hold that nobody has any more, and give it back: they have cycles. Takes a second."""
+    gc.collect()
+    return_freed_memory()
 
 
 def use_fast_products(model: Any) -> None:

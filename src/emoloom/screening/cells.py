@@ -210,11 +210,11 @@ def _fit(
 
     from emoloom.models.codec import load_codec
     from emoloom.models.loading import load_base
-    from emoloom.models.products import return_freed_memory
+    from emoloom.models.products import forget_models
     from emoloom.training.estimate import forget_peak
     from emoloom.training.loop import train
 
-    return_freed_memory()  # that of the candidate before
+    forget_models()  # the candidate before
     torch.set_num_threads(planned.threads)
     material, settings = material_of(data, config), training_settings(planned, config)
     how: dict[str, Any] = {

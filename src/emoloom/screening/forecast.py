@@ -37,12 +37,12 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
         CandidateError: `does-not-fit`.
     """
     from emoloom.models.codec import load_codec
-    from emoloom.models.products import return_freed_memory
+    from emoloom.models.products import forget_models
     from emoloom.training import estimate
     from emoloom.training.batches import passes
     from emoloom.training.encoding import Item, encode_row, n_tokens, rows_of
 
-    return_freed_memory()  # that of the candidate before
+    forget_models()  # the candidate before
     if candidate.encoder:
         return 0
     settings, codec = config.training, load_codec(candidate)

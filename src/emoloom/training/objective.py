@@ -197,7 +197,9 @@ class Objective:
         ids = torch.unique(torch.cat([tokens for tokens, _ in kinds]))
         table = torch.zeros(1 + len(kinds), len(ids))
         for kind, (tokens, shares) in enumerate(kinds, start=1):
-            table[kind, torch.searchsorted(ids, tokens)] = torch.special.xlogy(strength, shares).float()  # 0 at strength 0
+            table[kind, torch.searchsorted(ids, tokens)] = torch.special.xlogy(
+                strength, shares
+            ).float()  # 0 at strength 0
         return losses.Added(ids, table, torch.zeros(0, dtype=torch.int64))
 
     def _added_to(self, rows: Sequence[EncodedRow], batch: Batch) -> losses.Added | None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 
@@ -56,7 +58,9 @@ class Trie:
         self._branches = [{token: branch for branch, token in enumerate(tokens)} for tokens in below.values()]
         self.columns = [torch.tensor([column_of[token] for token in tokens]) for tokens in below.values()]
         """Per node: columns of its branches."""
-        self.means = [torch.stack([_mean(group) for group in tokens.values()]) for tokens in below.values()]
+        self.means = [
+            torch.from_numpy(np.stack([_mean(group) for group in tokens.values()])) for tokens in below.values()
+        ]
         """Per node: [branches, values], the weighted mean of the words below each branch."""
         self.weights = [torch.tensor([sum(w.weight for w in group) for group in tokens.values()])
                         for tokens in below.values()]  # fmt: skip
@@ -110,7 +114,7 @@ class Trie:
         return tuple(Place(n, self._branches[n][token]) for n, token in zip(numbers, ids, strict=True))
 
 
-def _mean(words: Sequence[Word]) -> torch.Tensor:
-    weights = torch.tensor([word.weight for word in words], dtype=torch.float64)
-    values = torch.tensor([word.value for word in words], dtype=torch.float64)
-    return ((weights[:, None] * values).sum(0) / weights.sum()).float()
+def _mean(words: Sequence[Word]) -> NDArray[np.float32]:
+    weights = np.array([word.weight for word in words])
+    found: NDArray[np.float64] = weights @ np.array([word.value for word in words]) / weights.sum()
+    return found.astype(np.float32)
