@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,8 +30,25 @@ def codec(tmp_path: Path) -> Codec:
     return tiny_codec(tmp_path)
 
 
-def run(folder: Path, codec: Codec, tick: Tick = no_tick) -> bytes:
+def run(folder: Path, tick: Tick = no_tick) -> bytes:
     return tiny_run(folder, tick).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    tiny_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the same run, killed in its fifth step; to be copied."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    with pytest.raises(Killed):
+        tiny_run(folder, killed_at(4))
+    return folder
 
 
 class Killed(BaseException):
@@ -47,8 +65,8 @@ def killed_at(step: int) -> Callable[[int, int, str], None]:
     return tick
 
 
-def test_it_learns_and_stops_at_the_budget(tmp_path: Path, codec: Codec) -> None:
-    run(tmp_path / "run", codec)
+def test_it_learns_and_stops_at_the_budget(tmp_path: Path) -> None:
+    run(tmp_path / "run")
     log = [json.loads(line) for line in (tmp_path / "run" / store.TRAINING_LOG).read_text().splitlines()]
     first, last = (entry["loss_lm_sum"] / entry["loss_lm_count"] for entry in (log[0], log[-1]))
     assert last < 0.6 * first
@@ -57,25 +75,22 @@ def test_it_learns_and_stops_at_the_budget(tmp_path: Path, codec: Codec) -> None
 
 
 @pytest.mark.parametrize("steps", [(0,), (2,), (3,), (7,), (4, 1, 5)])
-def test_interrupted_and_continued_gives_the_same_bytes(steps: tuple[int, ...], tmp_path: Path, codec: Codec) -> None:
-    expected = run(tmp_path / "whole", codec)
+def test_interrupted_and_continued_gives_the_same_bytes(steps: tuple[int, ...], tmp_path: Path, whole: Path) -> None:
     for step in steps:
         with pytest.raises(Killed):
-            run(tmp_path / "cut", codec, killed_at(step))
-    assert run(tmp_path / "cut", codec) == expected
-    logs = [(tmp_path / name / store.TRAINING_LOG).read_bytes() for name in ("whole", "cut")]
+            run(tmp_path / "cut", killed_at(step))
+    assert run(tmp_path / "cut") == (whole / WEIGHTS).read_bytes()
+    logs = [(folder / store.TRAINING_LOG).read_bytes() for folder in (whole, tmp_path / "cut")]
     assert logs[0] == logs[1]
 
 
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])
 @pytest.mark.parametrize("call", range(18))
 def test_a_failing_checkpoint_write_leaves_the_older_one(
-    fault: int, call: int, tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
+    fault: int, call: int, tmp_path: Path, whole: Path, cut: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The n-th sync fails as a full or broken disk would; the older checkpoint stays, and the run goes on from it."""
-    expected = run(tmp_path / "whole", codec)
-    with pytest.raises(Killed):
-        run(tmp_path / "cut", codec, killed_at(4))
+    shutil.copytree(cut, tmp_path / "cut")
     kept = checkpoint.latest(tmp_path / "cut")
     honest, calls = durable.sync, iter(range(1000))
 
@@ -86,14 +101,14 @@ def test_a_failing_checkpoint_write_leaves_the_older_one(
 
     monkeypatch.setattr(durable, "sync", failing)
     with pytest.raises(InputError, match="cannot be written"):
-        run(tmp_path / "cut", codec)
+        run(tmp_path / "cut")
     monkeypatch.setattr(durable, "sync", honest)
     assert kept is not None
     newest = checkpoint.latest(tmp_path / "cut")
     assert newest is not None
     assert newest.name in (kept.name, "step-00000006")  # the newer one only where nothing but the last sync failed
     assert len(checkpoint.list_steps(tmp_path / "cut")) == 1 + (newest != kept)
-    assert run(tmp_path / "cut", codec) == expected
+    assert run(tmp_path / "cut") == (whole / WEIGHTS).read_bytes()
 
 
 def test_a_full_disk_inside_the_tensor_library_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,16 +122,14 @@ def test_a_full_disk_inside_the_tensor_library_is_one_line(tmp_path: Path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, codec: Codec) -> None:
-    expected = run(tmp_path / "whole", codec)
-    with pytest.raises(Killed):
-        run(tmp_path / "cut", codec, killed_at(5))
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, whole: Path, cut: Path) -> None:
+    shutil.copytree(cut, tmp_path / "cut")
     newest = checkpoint.latest(tmp_path / "cut")
     assert newest is not None
     weights = newest / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00\x01")
     assert checkpoint.latest(tmp_path / "cut") is None
-    assert run(tmp_path / "cut", codec) == expected
+    assert run(tmp_path / "cut") == (whole / WEIGHTS).read_bytes()
 
 
 def test_a_loss_that_is_not_finite_is_a_named_failure(tmp_path: Path, codec: Codec) -> None:

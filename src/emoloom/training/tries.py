@@ -50,20 +50,21 @@ class Trie:
             words: by any key; spellings may repeat and may be the beginning of others.
             column_of: column of each token id in the tables of logits that `expected` will get.
         """
-        below: dict[tuple[int, ...], dict[int, list[Word]]] = {}
+        below: dict[tuple[int, ...], dict[int, NDArray[np.float64]]] = {}
+        """Beginning -> next token -> summed weight, then weighted sums of the values, of the words that go that way."""
         for word in words.values():
+            sums = word.weight * np.array([1.0, *word.value])
             for depth, token in enumerate(word.ids):
-                below.setdefault(word.ids[:depth], {}).setdefault(token, []).append(word)
+                branches = below.setdefault(word.ids[:depth], {})
+                branches[token] = branches[token] + sums if token in branches else sums
         self._numbers = {prefix: number for number, prefix in enumerate(below)}
         self._branches = [{token: branch for branch, token in enumerate(tokens)} for tokens in below.values()]
         self.columns = [torch.tensor([column_of[token] for token in tokens]) for tokens in below.values()]
         """Per node: columns of its branches."""
-        self.means = [
-            torch.from_numpy(np.stack([_mean(group) for group in tokens.values()])) for tokens in below.values()
-        ]
+        tables = [np.stack(list(tokens.values())) for tokens in below.values()]
+        self.means = [torch.from_numpy((table[:, 1:] / table[:, :1]).astype(np.float32)) for table in tables]
         """Per node: [branches, values], the weighted mean of the words below each branch."""
-        self.weights = [torch.tensor([sum(w.weight for w in group) for group in tokens.values()])
-                        for tokens in below.values()]  # fmt: skip
+        self.weights = [torch.from_numpy(table[:, 0].astype(np.float32)) for table in tables]
         """Per node: [branches], summed weights of the words below each branch."""
         self._spellings = {
             key: Spelling(self._places(word.ids), torch.tensor(word.value, dtype=torch.float32))
@@ -112,9 +113,3 @@ class Trie:
         prefixes = [tuple(ids[:depth]) for depth in range(len(ids))]
         numbers = [self._numbers[prefix] for prefix in prefixes]
         return tuple(Place(n, self._branches[n][token]) for n, token in zip(numbers, ids, strict=True))
-
-
-def _mean(words: Sequence[Word]) -> NDArray[np.float32]:
-    weights = np.array([word.weight for word in words])
-    found: NDArray[np.float64] = weights @ np.array([word.value for word in words]) / weights.sum()
-    return found.astype(np.float32)
