@@ -186,8 +186,11 @@ def trained_weights(folder: Path, name: str) -> tuple[Path, str]:
 
 def follow(config: Config, data: Data, processes: Processes) -> None:
     """Take part in what the leading process trains, until it says that nothing is left."""
+    from emoloom.models.products import forget_models
+
     while (job := processes.tell(None)) is not None:
         candidate = Candidate.model_validate_json(json.dumps(job["candidate"]))
+        forget_models()  # the candidate before; the leading process does so as it looks whether this one fits
         with contextlib.suppress(CandidateError):  # the leading process meets the same and names it
             if "measure" in job:
                 dtype, threads = job["measure"]
@@ -210,11 +213,9 @@ def _fit(
 
     from emoloom.models.codec import load_codec
     from emoloom.models.loading import load_base
-    from emoloom.models.products import forget_models
     from emoloom.training.estimate import forget_peak
     from emoloom.training.loop import train
 
-    forget_models()  # the candidate before
     torch.set_num_threads(planned.threads)
     material, settings = material_of(data, config), training_settings(planned, config)
     how: dict[str, Any] = {
