@@ -39,11 +39,16 @@ def codec(tmp_path: Path) -> Codec:
     return tiny_codec(tmp_path)
 
 
-def test_language_model_loss_by_hand() -> None:
-    """Logits (0, 0, 0) and (ln 2, 0, 0): -ln 1/3 for any id, -ln 1/4 for an id that is not the first."""
+def two_rows() -> tuple[torch.nn.Linear, torch.Tensor]:
+    """A head and hidden states whose logits are (0, 0, 0) and (ln 2, 0, 0)."""
     head = torch.nn.Linear(2, 3, bias=False)
     head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
-    hidden = torch.tensor([[0.0, 0.0], [math.log(2), 0.0]])
+    return head, torch.tensor([[0.0, 0.0], [math.log(2), 0.0]])
+
+
+def test_language_model_loss_by_hand() -> None:
+    """Logits (0, 0, 0) and (ln 2, 0, 0): -ln 1/3 for any id, -ln 1/4 for an id that is not the first."""
+    head, hidden = two_rows()
     spoken = losses.language_model_loss(hidden, head, torch.tensor([0, 1]))
     assert float(spoken.sum.detach()) == pytest.approx(math.log(3) + math.log(4))
     assert spoken.n == 2
@@ -52,9 +57,7 @@ def test_language_model_loss_by_hand() -> None:
 
 def test_logit_adjustment_changes_the_loss_and_not_the_confidence() -> None:
     """ln 1/2 added to id 0 in the first row: weights 1/2, 1, 1, so p(0) = 1/5; the second row is as before."""
-    head = torch.nn.Linear(2, 3, bias=False)
-    head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
-    hidden = torch.tensor([[0.0, 0.0], [math.log(2), 0.0]])
+    head, hidden = two_rows()
     added = losses.Added(torch.tensor([0]), torch.tensor([[0.0], [math.log(0.5)]]), torch.tensor([1, 0]))
     spoken = losses.language_model_loss(hidden, head, torch.tensor([0, 1]), added)
     assert float(spoken.sum.detach()) == pytest.approx(math.log(5) + math.log(4))
@@ -63,9 +66,7 @@ def test_logit_adjustment_changes_the_loss_and_not_the_confidence() -> None:
 
 def test_weights_multiply_each_term_of_the_sum_alone() -> None:
     """The rows above, the second with weight 3: ln 3 + 3 ln 4, and the count and each -log p as before."""
-    head = torch.nn.Linear(2, 3, bias=False)
-    head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
-    hidden = torch.tensor([[0.0, 0.0], [math.log(2), 0.0]])
+    head, hidden = two_rows()
     biased = torch.nn.Linear(2, 3)
     biased.weight.data, biased.bias.data = head.weight.data, torch.zeros(3)
     for any_head in (head, biased):
@@ -83,12 +84,9 @@ def test_language_model_gradient_with_and_without_adjustment() -> None:
     added = losses.Added(torch.tensor([2, 5]), table, torch.tensor([0, 1, 1, 0]))
     weights = torch.tensor([1.0, 4.0, 0.5, 1.0], dtype=torch.float64)
     for extra, factors in ((None, None), (added, None), (added, weights), (None, weights)):
-
-        def summed(h: torch.Tensor, w: torch.Tensor, extra: Any = extra, factors: Any = factors) -> torch.Tensor:
-            total: torch.Tensor = losses._CrossEntropy.apply(h, w, target, extra, factors)[0]
-            return total
-
-        assert gradcheck(summed, (hidden, weight))
+        assert gradcheck(
+            lambda h, w, e=extra, f=factors: losses._CrossEntropy.apply(h, w, target, e, f)[0], (hidden, weight)
+        )
     logits = hidden @ weight.T
     logits = logits.index_add(1, added.ids, table[added.which])
     expected = functional.cross_entropy(logits, target, reduction="sum")
@@ -300,7 +298,7 @@ def test_adjustment_is_the_log_share_of_each_branch_where_it_is_decided(codec: C
     settings = SETTINGS.model_copy(update={"label_adjustment": 0.5})
     objective = Objective(codec, settings, [Source(rows, 1.0)], load_lexicon("builtin"))
     encoded = [encode_row(codec, rows[0]), encode_row(codec, rows[3])]
-    added = objective._added_to(encoded, collate(encoded))
+    added, _ = objective._treatment(encoded, collate(encoded))
     assert added is not None
     learnt = [(r, place) for r in encoded for place in learnt_places(r)]
     values = {}
@@ -326,7 +324,8 @@ def test_label_weight_falls_on_the_ids_that_decide_a_label(codec: Codec, adjustm
     settings = SETTINGS.model_copy(update={"label_adjustment": adjustment, "label_weight": 4.0})
     objective = Objective(codec, settings, [Source(rows, 1.0)], load_lexicon("builtin"))
     encoded = encode_row(codec, rows[0])
-    weights = objective._weights(objective._added_to([encoded], collate([encoded])))
+    added, weights = objective._treatment([encoded], collate([encoded]))
+    assert (added is None) == (adjustment == 0.0)
     assert weights is not None
     heavy = {
         place - encoded.n_prompt for place, w in zip(learnt_places(encoded), weights.tolist(), strict=True) if w > 1

@@ -64,8 +64,7 @@ class Objective:
         self._reads_labels = by_slots or "vad" in self.weights
         self._reads_numbers = bool({"reg", "flip"} & self.weights.keys())
         self._reader = Reader(codec, sources, lexicon if "vad" in self.weights else None)
-        treats_labels = settings.label_adjustment > 0.0 or settings.label_weight != 1.0
-        self._added = self._adjustment() if treats_labels else None
+        self._added = self._adjustment() if settings.label_adjustment else None
         self.scale, self.offset, self.residual = self._calibrate(codec, sources) if "vad" in self.weights else _PLAIN
         """target VAD ~ scale * implied VAD of the gold words + offset, and the RMSE left by it, by axis."""
 
@@ -95,9 +94,8 @@ class Objective:
         hidden = hidden_states(model, batch)
         head = model.get_output_embeddings()
         n_prefix = len(batch.prefix)
-        added = self._added_to(rows, batch)
         spoken = losses.language_model_loss(
-            hidden[batch.predictor[:, 0], batch.predictor[:, 1]], head, batch.target, added, self._weights(added)
+            hidden[batch.predictor[:, 0], batch.predictor[:, 1]], head, batch.target, *self._treatment(rows, batch)
         )
         sums = {"lm": spoken.sum}
         last = hidden[range(len(rows)), [row.n_prompt - 1 - n_prefix for row in rows]]
@@ -197,14 +195,25 @@ class Objective:
         ids = torch.unique(torch.cat([tokens for tokens, _ in kinds]))
         table = torch.zeros(1 + len(kinds), len(ids))
         for kind, (tokens, shares) in enumerate(kinds, start=1):
-            table[kind, torch.searchsorted(ids, tokens)] = torch.special.xlogy(
-                strength, shares
-            ).float()  # 0 at strength 0
+            table[kind, torch.searchsorted(ids, tokens)] = strength * shares.log().float()
         return losses.Added(ids, table, torch.zeros(0, dtype=torch.int64))
 
-    def _added_to(self, rows: Sequence[EncodedRow], batch: Batch) -> losses.Added | None:
-        if self._added is None:
-            return None
+    def _treatment(
+        self, rows: Sequence[EncodedRow], batch: Batch
+    ) -> tuple[losses.Added | None, torch.Tensor | None]:  # fmt: skip
+        """What is added to the logits of the targets that decide a label, and the weights of all; None: nothing."""
+        weight = self._settings.label_weight
+        if self._added is None and weight == 1.0:
+            return None, None
+        kinds = torch.tensor(self._decided(rows), device=batch.ids.device)
+        added = None if self._added is None else self._added._replace(which=kinds)
+        return added, None if weight == 1.0 else torch.where(kinds > 0, weight, 1.0)
+
+    def _decided(self, rows: Sequence[EncodedRow]) -> list[int]:
+        """Of each target what it decides: 0 no label, n a branch of the label trie's n-th node, the last another label.
+
+        The kinds of `_adjustment`.
+        """
         kinds = []
         for row in rows:
             at: dict[int, int] = {}
@@ -213,15 +222,10 @@ class Objective:
                     spelling = self._reader.labels.spelling(stretch.text)
                     assert spelling is not None
                     at |= {stretch.start + depth: place.node + 1 for depth, place in enumerate(spelling.places)}
-                    at[stretch.start + len(stretch.ids) + self._reader.after_label.offset] = len(self._added.table) - 1
+                    behind = stretch.start + len(stretch.ids) + self._reader.after_label.offset
+                    at[behind] = len(self._reader.labels.columns) + 1
             kinds += [at.get(place, 0) for place in learnt_places(row)]
-        return self._added._replace(which=torch.tensor(kinds, device=batch.ids.device))
-
-    def _weights(self, added: losses.Added | None) -> torch.Tensor | None:
-        """[targets] `label_weight` where a label, or another label, is decided, 1 elsewhere."""
-        if added is None or self._settings.label_weight == 1.0:
-            return None
-        return torch.where(added.which > 0, self._settings.label_weight, 1.0)
+        return kinds
 
     def _calibrate(self, codec: Codec, sources: Sequence[Source]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Least squares of target VAD on the VAD that the gold words imply, each axis alone."""

@@ -50,13 +50,13 @@ class Trie:
             words: by any key; spellings may repeat and may be the beginning of others.
             column_of: column of each token id in the tables of logits that `expected` will get.
         """
+        # beginning -> next token -> summed weight, then weighted sums of the values, of the words that go that way
         below: dict[tuple[int, ...], dict[int, NDArray[np.float64]]] = {}
-        """Beginning -> next token -> summed weight, then weighted sums of the values, of the words that go that way."""
         for word in words.values():
             sums = word.weight * np.array([1.0, *word.value])
             for depth, token in enumerate(word.ids):
                 branches = below.setdefault(word.ids[:depth], {})
-                branches[token] = branches[token] + sums if token in branches else sums
+                branches[token] = branches.get(token, 0.0) + sums
         self._numbers = {prefix: number for number, prefix in enumerate(below)}
         self._branches = [{token: branch for branch, token in enumerate(tokens)} for tokens in below.values()]
         self.columns = [torch.tensor([column_of[token] for token in tokens]) for tokens in below.values()]
