@@ -14,7 +14,7 @@ from emoloom import pipeline
 from emoloom.cli import app
 from emoloom.config import Config, load_config
 from emoloom.errors import InputError
-from emoloom.studies.ablate import GROUPS, config_of, grid, run_ablation
+from emoloom.studies.ablate import GROUPS, config_of, grid, run_ablation, to_run
 
 TERMS = tuple(f"training.lambda_{term}=1.0" for term in ("cls", "reg", "vad", "app", "flip"))
 
@@ -87,6 +87,23 @@ def test_an_ablation_runs_continues_and_compares_the_same_rows(tmp_path: Path) -
     } <= metrics
 
 
+def test_cells_of_equal_settings_share_a_run(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    losses = {cell.name: cell for cell in grid(config, ["losses"])}
+    cells = [losses["full"], losses["cls+reg+flip"]._replace(against="full"), losses["full-vad-app"]]
+    assert [cell.name for cell in to_run(cells)] == ["full", "cls+reg+flip"]
+    trained: list[str] = []
+
+    def run_cell(each: Config) -> Path:
+        trained.append(each.run.name)
+        return pipeline.decode(pipeline.train(each))
+
+    flip, without = run_ablation(cells, [0], config, tmp_path / "a", run_cell, lambda line: None)
+    assert trained == ["full-seed0", "cls.reg.flip-seed0"]
+    assert (flip.cell, without.cell) == ("cls+reg+flip", "full-vad-app")
+    assert flip.outcomes == without.outcomes
+
+
 def test_a_cell_is_no_better_than_itself(tmp_path: Path) -> None:
     config = settings(tmp_path)
     cells = [cell for cell in grid(config, ["losses"]) if cell.name == "full"]
@@ -102,6 +119,6 @@ def test_the_plan_trains_nothing(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["ablate", str(file), "--plan", "--groups", "losses", "--seeds", "0,1",
                                       "--set", f"run.directory={tmp_path}"])  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "16 runs of 30000 tokens each" in result.output
+    assert "14 runs of 30000 tokens each" in result.output
     assert not list(tmp_path.glob("*-ablation"))
     assert config.run.name == "t"

@@ -28,13 +28,13 @@ def ablate(
     from emoloom.progress import say
     from emoloom.reporting.ablation import print_ablation, print_plan
     from emoloom.reporting.ablation_page import write_ablation_page
-    from emoloom.studies.ablate import grid, run_ablation
+    from emoloom.studies.ablate import grid, run_ablation, to_run
 
     settings = pipeline.configure(config, data_dir, tuple(overrides or ()))
     cells = grid(settings, [group.strip() for group in groups.split(",") if group.strip()])
     numbers = seeds_of(seeds)
     if plan:
-        print_plan(cells, numbers, settings)
+        print_plan(cells, len(to_run(cells)) * len(numbers), settings)
         return
     folder = Path(settings.run.directory).expanduser() / f"{settings.run.name}-ablation"
     found = run_ablation(cells, numbers, settings, folder, lambda each: pipeline.decode(pipeline.train(each)), say)

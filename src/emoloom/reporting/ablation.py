@@ -12,19 +12,19 @@ from emoloom.config import Config
 from emoloom.scoring.ablation import Comparison
 
 
-def print_plan(cells: Sequence[Any], seeds: Sequence[int], config: Config) -> None:
+def print_plan(cells: Sequence[Any], n_runs: int, config: Config) -> None:
     """The cells with what they change and the question they answer.
 
     Args:
         cells: with `name`, `against`, `changes`, `asks`.
-        seeds: each cell is a run of every seed.
+        n_runs: over all seeds; cells of equal settings share theirs.
         config: that the cells vary.
     """
     table = Table("cell", "against", "asks")
     for cell in cells:
         table.add_row(cell.name, cell.against if cell.against != cell.name else "", cell.asks)
     Console().print(table)
-    print(f"{len(cells) * len(seeds)} runs of {config.training.budget} each on {config.candidates.names[0]}")
+    print(f"{n_runs} runs of {config.training.budget} each on {config.candidates.names[0]}")
 
 
 def print_ablation(cells: Sequence[Any], found: Sequence[Comparison]) -> None:

@@ -135,6 +135,16 @@ def config_of(cell: Cell, seed: int, config: Config, folder: Path) -> Config:
     return with_changes(config, changes, f"cell {cell.name}")
 
 
+def to_run(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells without those whose settings an earlier one has: one run answers both questions."""
+    return [cell for cell in cells if _twin(cell, cells) == cell]
+
+
+def _twin(cell: Cell, cells: Sequence[Cell]) -> Cell:
+    """The first cell with the same settings, most often the cell itself."""
+    return next(other for other in cells if (other.changes, other.decimals) == (cell.changes, cell.decimals))
+
+
 def run_ablation(
     cells: Sequence[Cell], seeds: Sequence[int], config: Config, folder: Path, run_cell: Callable[[Config], Path],
     say: Say,
@@ -150,13 +160,15 @@ def run_ablation(
         say: receives one line a cell.
     """
     answers: dict[str, list[Answers]] = {}
-    for number, (cell, seed) in enumerate([(cell, seed) for seed in seeds for cell in cells], start=1):
-        say(f"cell {number} of {len(cells) * len(seeds)}: {cell.name}, seed {seed}")
+    jobs = [(cell, seed) for seed in seeds for cell in to_run(cells)]
+    for number, (cell, seed) in enumerate(jobs, start=1):
+        say(f"cell {number} of {len(jobs)}: {cell.name}, seed {seed}")
         with ExitStack() as stack:
             if cell.decimals != 2:
                 stack.enter_context(studied_decimals(cell.decimals))
             root = run_cell(config_of(cell, seed, config, folder))
             answers.setdefault(cell.name, []).append(_answers(root, config))
+    answers |= {cell.name: answers[_twin(cell, cells).name] for cell in cells}
     pairs = [(cell.name, cell.against) for cell in cells if cell.name != cell.against]
     found = compare_cells(answers, pairs, config.scoring.bootstrap)
     store.write_json(folder / "ablation.json", {
