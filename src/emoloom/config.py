@@ -124,6 +124,8 @@ class TrainingSettings(Section):
     """Weight of L_flip, squared error of mirrored valence over mirrored pairs."""
     classify_by: Literal["head", "slots"] = "head"
     """How L_cls reads p_k: a linear head on the last prompt token, or the token distribution at the label slots."""
+    regress_by: Literal["expectation", "risk"] = "expectation"
+    """What L_reg squares: the error of the expected number, or, in expectation, that of the number as it is drawn."""
     label_adjustment: float = Field(0.0, ge=0.0, le=2.0)
     """Strength of logit adjustment on label tokens: what is learnt is p(label | text) / share(label)^strength."""
     label_weight: float = Field(1.0, gt=0.0, le=100.0)

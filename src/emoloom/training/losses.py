@@ -138,17 +138,23 @@ def classification_loss_of_logits(logits: torch.Tensor, labels: torch.Tensor) ->
     return functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum"), labels.numel()
 
 
-def regression_loss(expected: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """L_reg: squared error of the numbers that are written.
+def regression_loss(
+    expected: torch.Tensor, target: torch.Tensor, variance: torch.Tensor | None = None
+) -> tuple[torch.Tensor, int]:  # fmt: skip
+    """L_reg: squared error of the expected numbers, or the expected squared error of the numbers.
+
+    E (X - t)^2 = (E X - t)^2 + Var X for a number X written by drawing from the model.
 
     Args:
         expected: [rows, 3] expected v, a, d under the digit slots.
         target: [rows, 3].
+        variance: [rows, 3] of the same numbers; None leaves it out.
 
     Returns:
         The sum of squares, and 3 * rows.
     """
-    return ((expected - target) ** 2).sum(), target.numel()
+    squares = (expected - target) ** 2
+    return (squares if variance is None else squares + variance).sum(), target.numel()
 
 
 def consistency_loss(implied: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int]:

@@ -140,8 +140,9 @@ class Objective:
         sums: dict[str, torch.Tensor] = {}
         if self._reads_numbers:
             starts, written = zip(*numbers, strict=True)
-            expected = self._reader.numbers(logits, starts, written).view(-1, len(AXES))
-            sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows))
+            expected, variance = (part.view(-1, len(AXES)) for part in self._reader.numbers(logits, starts, written))
+            doubt = variance if self._settings.regress_by == "risk" else None
+            sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows), doubt)
             first = [place for place, row in enumerate(_first_of_pairs(items)) if row]
             sums["flip"], _ = losses.flip_loss(expected[first], expected[[place + 1 for place in first]])
         if not self._reads_labels:

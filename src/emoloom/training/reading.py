@@ -34,6 +34,15 @@ class Written(NamedTuple):
     spelling: Spelling
 
 
+class Numbers(NamedTuple):
+    """Written numbers as random variables, the gold characters before each place given."""
+
+    expected: torch.Tensor
+    """[numbers] in [0, 1]."""
+    variance: torch.Tensor
+    """[numbers], of the number that drawing every character would write."""
+
+
 class AfterLabel(NamedTuple):
     """The decision behind a label: another one, or the numbers."""
 
@@ -78,12 +87,12 @@ class Reader:
         bias = None if getattr(head, "bias", None) is None else head.bias[self.vocabulary]
         return functional.linear(hidden, weight.to(hidden.dtype), bias).float()
 
-    def numbers(self, logits: torch.Tensor, starts: Sequence[int], written: Sequence[str]) -> torch.Tensor:
-        """Expected value of each number, [numbers] in [0, 1].
+    def numbers(self, logits: torch.Tensor, starts: Sequence[int], written: Sequence[str]) -> Numbers:
+        """Expected value and variance of each number.
 
         E = P(lead 0) * (sum_d d P(d at the first decimal) / 10 + sum_d d P(d at the second) / 100) + P(lead 1). The
-        gold characters stand before each place; where the gold number is 1.00 the decimals of a lead of 0 are not seen
-        and count as .99.
+        gold characters stand before each place, so that the decimals are independent; where the gold number is 1.00
+        those of a lead of 0 are not seen and count as .99.
 
         Args:
             logits: [positions, columns].
@@ -94,13 +103,17 @@ class Reader:
         start = torch.tensor(starts)
         lead = functional.softmax(logits[start][:, self._digit_columns[:2]], dim=1)
         ten = torch.arange(10, dtype=logits.dtype)
-        below_one = logits.new_zeros(len(written))
+        below_one, spread = logits.new_zeros(len(written)), logits.new_zeros(len(written))
         for place in range(decimals):
             digits = functional.softmax(logits[start + 2 + place][:, self._digit_columns], dim=1)
-            below_one = below_one + digits @ ten / 10 ** (place + 1)
+            mean = digits @ ten
+            below_one = below_one + mean / 10 ** (place + 1)
+            spread = spread + (digits @ ten**2 - mean**2) / 100 ** (place + 1)
         is_one = torch.tensor([text.startswith("1") for text in written])
         below_one = torch.where(is_one, torch.full_like(below_one, _NEAREST_BELOW_ONE), below_one)
-        return lead[:, 0] * below_one + lead[:, 1]
+        spread = torch.where(is_one, torch.zeros_like(spread), spread)
+        expected = lead[:, 0] * below_one + lead[:, 1]
+        return Numbers(expected, lead[:, 0] * (spread + below_one**2) + lead[:, 1] - expected**2)
 
     def words_of(self, rationale: Stretch) -> list[Written]:
         """The cue words of a rationale that the lexicon knows."""
