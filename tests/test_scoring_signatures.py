@@ -78,7 +78,7 @@ def test_low_parse_rates() -> None:
 
 def test_good_labels_beside_vad_that_is_no_better_than_its_teacher() -> None:
     assert lagging(0.5, 0.11).message == (
-        "one: labels 0.500 above tfidf-linear, gold:skill@all on gold 0.110 above lexicon (0.100)"
+        "one: labels 0.500 where tfidf-linear has 0.400, gold:skill@all on gold 0.110 above lexicon (0.100)"
     )
     assert lagging(0.5, 0.11).status == "passed"
     below = lagging(0.5, 0.1)

@@ -70,7 +70,10 @@ def vad_lags_labels(evidence: Evidence) -> Check:
         if (labels.value or 0.0) <= (label_bar.value or 0.0):
             apart.append(f"{name}: its labels ({shown}) are not above {LINEAR} either")
             continue
-        line = f"{name}: labels {shown} above {LINEAR}, {skill_name} on {corpus} {with_interval(skill, 3)}"
+        line = (
+            f"{name}: labels {shown} where {LINEAR} has {label_bar.value or 0.0:.3f}, "
+            f"{skill_name} on {corpus} {with_interval(skill, 3)}"
+        )
         if skill.value is None:
             skipped.append(f"{line} ({skill.note})")
         elif skill.value <= bar:
