@@ -54,7 +54,7 @@ def vad_lags_labels(evidence: Evidence) -> Check:
     if not evidence.systems.candidates:
         return no_candidate(VAD_LAGS)
     corpus, skill_name = evidence.ranking.skill
-    label_bar = evidence.metrics[LINEAR, evidence.ranked_corpus, RANKED_BY]
+    label_bar = evidence.metrics[LINEAR, evidence.ranked_corpus, RANKED_BY].value or 0.0
     lexicon = evidence.metrics.get((LEXICON, corpus, skill_name))
     bar, bar_name = 0.0, "the constant"
     if lexicon is not None and (lexicon.value or 0.0) > bar and not skill_name.startswith("weak:"):
@@ -67,11 +67,11 @@ def vad_lags_labels(evidence: Evidence) -> Check:
         labels = evidence.metrics[name, evidence.ranked_corpus, RANKED_BY]
         skill = evidence.metrics[name, corpus, skill_name]
         shown = with_interval(labels, 3)
-        if (labels.value or 0.0) <= (label_bar.value or 0.0):
+        if (labels.value or 0.0) <= label_bar:
             apart.append(f"{name}: its labels ({shown}) are not above {LINEAR} either")
             continue
         line = (
-            f"{name}: labels {shown} where {LINEAR} has {label_bar.value or 0.0:.3f}, "
+            f"{name}: labels {shown} where {LINEAR} has {label_bar:.3f}, "
             f"{skill_name} on {corpus} {with_interval(skill, 3)}"
         )
         if skill.value is None:
