@@ -124,8 +124,12 @@ class TrainingSettings(Section):
     """Weight of L_flip, squared error of mirrored valence over mirrored pairs."""
     classify_by: Literal["head", "slots"] = "head"
     """How L_cls reads p_k: a linear head on the last prompt token, or the token distribution at the label slots."""
-    regress_by: Literal["expectation", "risk"] = "expectation"
-    """What L_reg squares: the error of the expected number, or, in expectation, that of the number as it is drawn."""
+    regress_by: Literal["expectation", "histogram"] = "expectation"
+    """L_reg: squared error of the expected number, or cross-entropy of digits with a histogram of likely numbers."""
+    number_spread: float = Field(0.1, ge=0.01, le=0.5)
+    """Standard deviation of that histogram: the wider, the nearer greedy digits are to a mean."""
+    number_temperature: float = Field(5.0, ge=1.0, le=100.0)
+    """Logits of digits are divided by it there: what the model writes is that much sharper than the histogram."""
     label_adjustment: float = Field(0.0, ge=0.0, le=2.0)
     """Strength of logit adjustment on label tokens: what is learnt is p(label | text) / share(label)^strength."""
     label_weight: float = Field(1.0, gt=0.0, le=100.0)
@@ -144,6 +148,11 @@ class TrainingSettings(Section):
     """Arithmetic of the forward and backward pass; `auto` takes bf16 where the machine computes in it."""
     checkpoint_steps: int = Field(100, ge=1)
     """Optimiser steps between checkpoints."""
+
+    @property
+    def digit_spread(self) -> float:
+        """`number_spread` where L_reg teaches the digits, 0 where L_lm does."""
+        return self.number_spread if self.lambda_reg and self.regress_by == "histogram" else 0.0
 
     @model_validator(mode="after")
     def _window_holds_a_batch(self) -> Self:

@@ -249,9 +249,11 @@ class Course:
         return dict(zip(terms, sums.tolist(), strict=True)), [(total, count) for total, count in seen.tolist()]
 
     def _encoded(self, draw: Draw) -> Item:
+        spread = self._settings.digit_spread
         if draw.source == PAIRS:
-            return encode_pair(self._codec, self._material.pairs[draw.row])
-        return Item((encode_row(self._codec, self._material.sources[draw.source].rows[draw.row]),), draw.source)
+            return encode_pair(self._codec, self._material.pairs[draw.row], spread)
+        row = self._material.sources[draw.source].rows[draw.row]
+        return Item((encode_row(self._codec, row, spread),), draw.source)
 
 
 def measure_tokens_per_second(

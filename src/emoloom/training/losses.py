@@ -16,6 +16,7 @@ from emoloom.models.products import product
 CHUNK = 128
 """Positions whose logits are held at once."""
 LEAST_PROBABILITY = 1e-6
+_NEAREST_BELOW_ONE = 0.99
 
 
 class LanguageModelling(NamedTuple):
@@ -67,6 +68,32 @@ class Added(NamedTuple):
     """[kinds, columns]; kind 0 is all zeros."""
     which: torch.Tensor
     """[targets] int64, kind of each target."""
+
+
+class Digits(NamedTuple):
+    """Written numbers as the model sees them: log-probabilities at every place, the characters before it given."""
+
+    lead: torch.Tensor
+    """[numbers, 2], of 0 and 1 before the point."""
+    decimals: torch.Tensor
+    """[decimals, numbers, 10]."""
+    shown: torch.Tensor
+    """[numbers, decimals] int64, the decimals that stand in the input."""
+    is_one: torch.Tensor
+    """[numbers] bool: the number in the input is 1, so that nothing is seen of the decimals below one."""
+
+    @property
+    def expected(self) -> torch.Tensor:
+        """Expected numbers, [numbers] in [0, 1].
+
+        E = P(lead 0) * (sum_d d P(d at the first decimal) / 10 + sum_d d P(d at the second) / 100) + P(lead 1). Where
+        the number shown is 1 the decimals of a lead of 0 count as .99.
+        """
+        units = 10.0 ** -torch.arange(1, len(self.decimals) + 1).to(self.lead)
+        below_one = units @ (self.decimals.exp() @ torch.arange(10.0).to(self.lead))
+        below_one = torch.where(self.is_one, _NEAREST_BELOW_ONE, below_one)
+        lead = self.lead.exp()
+        return lead[:, 0] * below_one + lead[:, 1]
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -138,23 +165,41 @@ def classification_loss_of_logits(logits: torch.Tensor, labels: torch.Tensor) ->
     return functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum"), labels.numel()
 
 
-def regression_loss(
-    expected: torch.Tensor, target: torch.Tensor, variance: torch.Tensor | None = None
-) -> tuple[torch.Tensor, int]:  # fmt: skip
-    """L_reg: squared error of the expected numbers, or the expected squared error of the numbers.
-
-    E (X - t)^2 = (E X - t)^2 + Var X for a number X written by drawing from the model.
+def regression_loss(expected: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L_reg: squared error of the expected numbers.
 
     Args:
         expected: [rows, 3] expected v, a, d under the digit slots.
         target: [rows, 3].
-        variance: [rows, 3] of the same numbers; None leaves it out.
 
     Returns:
         The sum of squares, and 3 * rows.
     """
-    squares = (expected - target) ** 2
-    return (squares if variance is None else squares + variance).sum(), target.numel()
+    return ((expected - target) ** 2).sum(), target.numel()
+
+
+def histogram_loss(digits: Digits, weights: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L_reg as cross-entropy between histograms of likely numbers and the digits that the model would write.
+
+    The histogram loss of Imani and White (2018, arXiv 1806.04613), its bins taken apart into digits: each digit is
+    asked for its share of the histogram given the digits shown before it.
+
+    Args:
+        digits: of [numbers].
+        weights: [numbers, 10^decimals + 1] of the numbers from 0 to 1 in ascending order, each row in any unit.
+
+    Returns:
+        The sum in nats, and the number of numbers.
+    """
+    rest, one = weights[:, :-1], weights[:, -1:]
+    lead = torch.cat([rest.sum(1, keepdim=True), one], dim=1) / weights.sum(1, keepdim=True)
+    total = -(lead * digits.lead).sum()
+    for place, spoken in enumerate(digits.decimals):
+        cells = rest.view(len(rest), 10, -1)
+        share = cells.sum(2) / cells.sum((1, 2))[:, None]
+        total = total - ((share * spoken).sum(1) * ~digits.is_one).sum()
+        rest = cells[range(len(rest)), digits.shown[:, place]]
+    return total, len(weights)
 
 
 def consistency_loss(implied: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int]:

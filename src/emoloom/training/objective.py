@@ -19,6 +19,7 @@ from emoloom.training.batches import Batch, collate, learnt_places
 from emoloom.training.encoding import EncodedRow, Item, encode_row, rows_of
 from emoloom.training.forward import hidden_states
 from emoloom.training.heads import Heads
+from emoloom.training.likely_numbers import histogram
 from emoloom.training.mixture import Source
 from emoloom.training.reading import Reader, Written
 from emoloom.training.tries import Spelling
@@ -140,9 +141,13 @@ class Objective:
         sums: dict[str, torch.Tensor] = {}
         if self._reads_numbers:
             starts, written = zip(*numbers, strict=True)
-            expected, variance = (part.view(-1, len(AXES)) for part in self._reader.numbers(logits, starts, written))
-            doubt = variance if self._settings.regress_by == "risk" else None
-            sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows), doubt)
+            expected = self._reader.digits(logits, starts, written).expected.view(-1, len(AXES))
+            if self._settings.regress_by == "histogram":
+                likely = histogram(gold_vad(rows).flatten(), self._settings.number_spread, len(written[0]) - 2)
+                digits = self._reader.digits(logits, starts, written, self._settings.number_temperature)
+                sums["reg"], _ = losses.histogram_loss(digits, likely)
+            else:
+                sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows))
             first = [place for place, row in enumerate(_first_of_pairs(items)) if row]
             sums["flip"], _ = losses.flip_loss(expected[first], expected[[place + 1 for place in first]])
         if not self._reads_labels:

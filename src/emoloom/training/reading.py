@@ -18,10 +18,10 @@ from emoloom.contract.prompt import LABELS, Piece, render_target
 from emoloom.models.codec import Codec
 from emoloom.records import Target, Vad
 from emoloom.training.encoding import Stretch
+from emoloom.training.losses import Digits
 from emoloom.training.mixture import Source
 from emoloom.training.tries import Spelling, Trie, Word
 
-_NEAREST_BELOW_ONE = 0.99
 _LEAST_WEIGHT = 1e-4
 """Of a label that is never drawn: about once in ten thousand rows."""
 
@@ -32,15 +32,6 @@ class Written(NamedTuple):
     offset: int
     """Ids of the rationale before it."""
     spelling: Spelling
-
-
-class Numbers(NamedTuple):
-    """Written numbers as random variables, the gold characters before each place given."""
-
-    expected: torch.Tensor
-    """[numbers] in [0, 1]."""
-    variance: torch.Tensor
-    """[numbers], of the number that drawing every character would write."""
 
 
 class AfterLabel(NamedTuple):
@@ -87,33 +78,24 @@ class Reader:
         bias = None if getattr(head, "bias", None) is None else head.bias[self.vocabulary]
         return functional.linear(hidden, weight.to(hidden.dtype), bias).float()
 
-    def numbers(self, logits: torch.Tensor, starts: Sequence[int], written: Sequence[str]) -> Numbers:
-        """Expected value and variance of each number.
-
-        E = P(lead 0) * (sum_d d P(d at the first decimal) / 10 + sum_d d P(d at the second) / 100) + P(lead 1). The
-        gold characters stand before each place, so that the decimals are independent; where the gold number is 1.00
-        those of a lead of 0 are not seen and count as .99.
+    def digits(
+        self, logits: torch.Tensor, starts: Sequence[int], written: Sequence[str], temperature: float = 1.0
+    ) -> Digits:
+        """The model's digits of each number.
 
         Args:
             logits: [positions, columns].
             starts: position of the first character of each number; the others follow.
-            written: each gold number as text, all with the same number of decimals.
+            written: each number of the input as text, all with the same number of decimals.
+            temperature: logits are divided by it.
         """
-        decimals = len(written[0]) - 2
         start = torch.tensor(starts)
-        lead = functional.softmax(logits[start][:, self._digit_columns[:2]], dim=1)
-        ten = torch.arange(10, dtype=logits.dtype)
-        below_one, spread = logits.new_zeros(len(written)), logits.new_zeros(len(written))
-        for place in range(decimals):
-            digits = functional.softmax(logits[start + 2 + place][:, self._digit_columns], dim=1)
-            mean = digits @ ten
-            below_one = below_one + mean / 10 ** (place + 1)
-            spread = spread + (digits @ ten**2 - mean**2) / 100 ** (place + 1)
+        logits = logits[:, self._digit_columns] / temperature
+        lead = functional.log_softmax(logits[start, :2], dim=1)
+        places = [logits[start + 2 + place] for place in range(len(written[0]) - 2)]
+        shown = torch.tensor([[int(character) for character in text[2:]] for text in written])
         is_one = torch.tensor([text.startswith("1") for text in written])
-        below_one = torch.where(is_one, torch.full_like(below_one, _NEAREST_BELOW_ONE), below_one)
-        spread = torch.where(is_one, torch.zeros_like(spread), spread)
-        expected = lead[:, 0] * below_one + lead[:, 1]
-        return Numbers(expected, lead[:, 0] * (spread + below_one**2) + lead[:, 1] - expected**2)
+        return Digits(lead, functional.log_softmax(torch.stack(places), dim=2), shown, is_one)
 
     def words_of(self, rationale: Stretch) -> list[Written]:
         """The cue words of a rationale that the lexicon knows."""
