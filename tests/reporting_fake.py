@@ -21,7 +21,7 @@ from emoloom.records import (
 )
 from emoloom.reporting.ablation_page import render_ablation
 from emoloom.reporting.view import View, build_view
-from emoloom.scoring.ablation import Comparison, Outcome
+from emoloom.scoring.ablation import Cell, Comparison, Outcome, Result
 from emoloom.scoring.calibration import calibrations
 from emoloom.scoring.scorecard import score_corpus
 
@@ -176,30 +176,38 @@ def make_calibration(systems: tuple[str, ...] = ("smollm2-360m", "smollm2-135m")
     return tuple(one for system in systems for one in calibrations(system, rows, make_probabilities(system, rows)))
 
 
-def make_comparisons(cell: str = "cls+reg+vad") -> list[Comparison]:
+def make_ablation(cell: str = "cls+reg+vad") -> Result:
     """Two cells of an ablation: one better on a metric and worse on another, one that shows nothing."""
 
     def outcome(metric: str, difference: float | None, says: str) -> Outcome:
         low, high = (None, None) if difference is None else (difference - 0.02, difference + 0.02)
-        reference = None if difference is None else 0.4
         return Outcome(
             corpus="builtin", metric=metric, value=None if difference is None else 0.4 + difference,
-            reference=reference, difference=difference, low=low, high=high, p_adjusted=0.01, says=says,
+            reference=0.4, difference=difference, low=low, high=high, by_seed=(difference,) * 3,
+            p_adjusted=0.01, says=says,
         )  # fmt: skip
 
     first = (outcome("macro_f1@all", 0.05, "better"), outcome("weak:skill@all", -0.06, "worse"),
-             outcome("gold:skill@all", None, "not shown"))  # fmt: skip
+             outcome("gold:skill@all", None, "undefined"))  # fmt: skip
     second = (outcome("macro_f1@all", 0.01, "not shown"), outcome("weak:skill@all", 0.0, "not shown"))
-    return [
-        Comparison(cell=cell, against="cls+reg", n_seeds=3, outcomes=first),
-        Comparison(cell="sft", against="full", n_seeds=3, outcomes=second),
-    ]
+    changes = {"training.lambda_vad": 1.0, cell: cell}
+    return Result(
+        cells=(
+            Cell(name=cell, group="losses", against="cls+reg", changes=changes, asks=f"what does {cell} add?"),
+            Cell(name="sft", group="losses", against="full", changes={}, asks="what do all terms bring?"),
+        ),
+        comparisons=(
+            Comparison(cell=cell, against="cls+reg", seeds=(0, 1, 2), outcomes=first),
+            Comparison(cell="sft", against="full", seeds=(1,), outcomes=second),
+        ),
+        failed={"gold-10, seed 2": f"{cell} ran out"},
+        drawn_from_b={f"{cell}, seed 0": 0.61},
+    )
 
 
 def ablation_page(name: str = "fake-ablation", cell: str = "cls+reg+vad") -> str:
     """The page of that ablation."""
-    cells = {cell: {"asks": f"what does {cell} add?", "changes": {"training.lambda_vad": 1.0, cell: cell}}}
-    return render_ablation(name, make_comparisons(cell), cells, [0, 1, 2])
+    return render_ablation(name, make_ablation(cell))
 
 
 def make_log(system: str, rate: float) -> list[dict[str, Any]]:

@@ -22,11 +22,12 @@ from emoloom.reporting.ablation_page import render_ablation, write_ablation_page
 from emoloom.reporting.page import LIBRARIES, TEMPLATES, VENDOR, render_page
 from emoloom.reporting.payload import encode_payload, payload_of
 from emoloom.reporting.view import View
+from emoloom.scoring.ablation import Result
 from reporting_fake import (
     HOSTILE,
     ablation_page,
     hostile_view,
-    make_comparisons,
+    make_ablation,
     make_inputs,
     make_leaderboard,
     make_view,
@@ -367,7 +368,15 @@ def test_the_page_of_an_ablation_has_a_forest_plot_only_where_something_moved() 
     assert trace["marker"]["symbol"] == ["circle", "circle-open"]
     assert [round(x, 3) for x in trace["error_x"]["array"]] == [0.02, 0.02]
     assert "better on builtin macro_f1@all; worse on builtin weak:skill@all" in "".join(document.text)
-    empty = Document(render_ablation("none", [], {}, [0]))
+    text = "".join(document.text)
+    assert "Better and worse than its reference: cls+reg+vad; no difference shown: sft." in text
+    assert "undefined on builtin gold:skill@all" in text
+    assert "(this checkpoint only)" in text
+    assert "with one it knows nothing of other trainings" in text
+    assert "cls+reg+vad, seed 0: 61%" in text
+    assert "Failed: gold-10, seed 2: cls+reg+vad ran out" in text
+    nothing = Result(cells=(), comparisons=(), failed={}, drawn_from_b={})
+    empty = Document(render_ablation("none", nothing))
     assert empty.data()["figures"] == {}
     assert not any("data-plot" in attributes for _, attributes in empty.elements)
     hostile = ablation_page("".join(HOSTILE[:4]), "".join(HOSTILE[:4]))
@@ -378,14 +387,12 @@ def test_report_writes_the_page_of_an_ablation_and_refuses_what_is_none(tmp_path
     folder = tmp_path / "t-ablation"
     folder.mkdir()
     result = folder / "ablation.json"
-    cells = [{"name": "sft", "asks": "what do all terms bring?", "changes": {"training.lambda_cls": 0.0}}]
-    comparisons = [comparison.model_dump(mode="json") for comparison in make_comparisons()]
-    result.write_text(json.dumps({"cells": cells, "seeds": [0, 1], "comparisons": comparisons}), encoding="utf-8")
+    result.write_text(make_ablation().model_dump_json(), encoding="utf-8")
     done = CliRunner().invoke(app, ["report", str(folder)])
     assert (done.exit_code, done.output.strip()) == (0, str(folder / "ablation.html"))
     text = "".join(Document((folder / "ablation.html").read_text(encoding="utf-8")).text)
-    assert "2 training seeds each" in text
-    assert "It sets training.lambda_cls = 0.0." in text
+    assert "(3 training seeds)" in text
+    assert "It sets training.lambda_vad = 1.0" in text
     for garbage in ("[]", "{}", '{"cells": 3, "seeds": [], "comparisons": []}', '{"comparisons": [{"cell": 1}]}', "x"):
         result.write_text(garbage, encoding="utf-8")
         with pytest.raises(InputError, match=r"is not what an ablation writes|cannot be read"):

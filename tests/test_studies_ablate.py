@@ -14,7 +14,10 @@ from emoloom import pipeline
 from emoloom.cli import app
 from emoloom.config import Config, load_config
 from emoloom.errors import InputError
-from emoloom.studies.ablate import GROUPS, config_of, grid, run_ablation, to_run
+from emoloom.scoring.ablation import Cell, Comparison
+from emoloom.store import RunFolder
+from emoloom.studies.ablate import compare_finished, config_of, run_cells, to_run
+from emoloom.studies.ablation_grid import GROUPS, grid, possible_groups
 
 TERMS = tuple(f"training.lambda_{term}=1.0" for term in ("cls", "reg", "vad", "app", "flip"))
 
@@ -32,7 +35,9 @@ def settings(tmp_path: Path, *more: str) -> Config:
 
 
 def test_the_grid_is_the_papers_and_every_reference_is_in_it(tmp_path: Path) -> None:
-    config = settings(tmp_path, "data.source_b=empatheticdialogues", "data.share_a=0.2")
+    config = settings(tmp_path, "data.source_b=empatheticdialogues", "data.share_a=0.2",
+                      'data.evaluate=["emobank:6"]', 'candidates.names=["smollm2-135m","random:smollm2-135m"]',
+                      "screening.rungs=2", "screening.budget=60s")  # fmt: skip
     cells = grid(config, GROUPS)
     names = [cell.name for cell in cells]
     assert len(names) == len(set(names))
@@ -48,67 +53,123 @@ def test_the_grid_is_the_papers_and_every_reference_is_in_it(tmp_path: Path) -> 
     assert by_name["gold-10"].data.gold_fraction == 0.1
     assert {each.run.seed for each in by_name.values()} == {3}
     assert {each.data.sample_seed for each in by_name.values()} == {0}
+    assert {each.candidates.names for each in by_name.values()} == {("smollm2-135m",)}
+    assert {each.screening.rungs for each in by_name.values()} == {1}
+    against = {cell.name: cell.against for cell in cells}
+    assert (against["noisy-prior"], against["noisy-entropy"]) == ("mix-50-50", "noisy-prior")
+    assert by_name["noisy-entropy"].data.share_a == by_name["mix-50-50"].data.share_a == 0.5
+    assert [cell.name for cell in grid(config, ["noise"])] == ["full", "mix-50-50", "noisy-prior", "noisy-entropy"]
 
 
 def test_what_a_config_cannot_vary_is_said(tmp_path: Path) -> None:
     config = settings(tmp_path)
-    with pytest.raises(InputError, match="one source"):
-        grid(config, ["mixes"])
+    for group in ("mixes", "sampler", "noise"):
+        with pytest.raises(InputError, match="one source"):
+            grid(config, [group])
+    with pytest.raises(InputError, match="emobank is not evaluated"):
+        grid(config, ["gold"])
+    assert possible_groups(config) == ["losses", "precision"]
     with pytest.raises(InputError, match="unknown group 'loss'"):
         grid(config, ["loss"])
     with pytest.raises(InputError, match="lambda_vad"):
         grid(settings(tmp_path, "training.lambda_vad=0.0"), ["losses"])
 
 
-def test_an_ablation_runs_continues_and_compares_the_same_rows(tmp_path: Path) -> None:
-    config = settings(tmp_path)
-    cells = [cell for cell in grid(config, ["losses", "precision"]) if cell.name in ("full", "sft", "three-decimals")]
+def run(cells: list[Cell], seeds: list[int], config: Config, folder: Path) -> list[str]:
+    """Train and decode; returns the names of the runs asked for."""
     trained: list[str] = []
 
     def run_cell(each: Config) -> Path:
         trained.append(each.run.name)
         return pipeline.decode(pipeline.train(each))
 
-    found = run_ablation(cells, [0, 1], config, tmp_path / "a", run_cell, lambda line: None)
-    assert trained == [f"{name}-seed{seed}" for seed in (0, 1) for name in ("full", "sft", "three-decimals")]
-    assert [(c.cell, c.against, c.n_seeds) for c in found] == [("sft", "full", 2), ("three-decimals", "full", 2)]
-    weights = (tmp_path / "a" / "sft-seed1").rglob("average.safetensors")
-    before = {path: path.stat().st_mtime_ns for path in weights}
-    again = run_ablation(cells, [0, 1], config, tmp_path / "a", run_cell, lambda line: None)
-    assert again == found
+    run_cells(cells, seeds, config, folder, run_cell, lambda line: None)
+    return trained
+
+
+def found(cells: list[Cell], config: Config, folder: Path) -> list[Comparison]:
+    return list(compare_finished(cells, config, folder).comparisons)
+
+
+def test_an_ablation_runs_continues_and_compares_the_same_rows(tmp_path: Path) -> None:
+    config, folder = settings(tmp_path), tmp_path / "a"
+    cells = [cell for cell in grid(config, ["losses", "precision"]) if cell.name in ("full", "sft", "three-decimals")]
+    with pytest.raises(InputError, match="no seed of the cell `full` is finished"):
+        found(cells, config, folder)
+    expected = [f"{name}-seed{seed}" for seed in (0, 1) for name in ("full", "sft", "three-decimals")]
+    assert run(cells, [0, 1], config, folder) == expected
+    first = found(cells, config, folder)
+    assert [(c.cell, c.against, c.seeds) for c in first] == [
+        ("sft", "full", (0, 1)),
+        ("three-decimals", "full", (0, 1)),
+    ]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("average.safetensors")}
+    assert len(before) == 6
+    run(cells, [0, 1], config, folder)
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    written = json.loads((tmp_path / "a" / "ablation.json").read_text())
+    assert found(cells, config, folder) == first
+    written = json.loads((folder / "ablation.json").read_text())
     assert [entry["cell"] for entry in written["comparisons"]] == ["sft", "three-decimals"]
-    metrics = {(o.corpus, o.metric) for o in found[0].outcomes}
+    metrics = {(o.corpus, o.metric) for o in first[0].outcomes}
     assert {
         ("builtin", "macro_f1@all"),
         ("builtin", "parse_ok_strict@all"),
         ("builtin-pairs", "flip_right_way@all"),
     } <= metrics
+    # one seed of one cell is lost: the other is still compared, and says that it is one
+    (RunFolder(folder / "sft-seed1").predictions_file(config.candidates.names[0], "trained", "builtin")).unlink()
+    sft, decimals = found(cells, config, folder)
+    assert (sft.seeds, sft.covers) == ((0,), "this checkpoint only")
+    assert decimals.seeds == (0, 1)
+
+
+def test_answers_to_other_texts_are_refused(tmp_path: Path) -> None:
+    config, folder = settings(tmp_path), tmp_path / "a"
+    cells = [cell for cell in grid(config, ["losses"]) if cell.name in ("full", "sft")]
+    run(cells, [0], config, folder)
+    pipeline.decode(pipeline.train(config_of(cells[1], 1, config.model_copy(
+        update={"run": config.run.model_copy(update={"seed": 5})}), folder)))  # fmt: skip
+    with pytest.raises(InputError, match="has other rows of builtin than `full`"):
+        found(cells, config, folder)
+
+
+def test_a_cell_that_fails_is_named_and_the_others_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, folder = settings(tmp_path), tmp_path / "a"
+    full, sft, reg = (cell for cell in grid(config, ["losses"]) if cell.name in ("full", "sft", "cls+reg"))
+    run([full, sft], [0], config, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("emoloom.training.estimate.memory_available", lambda: 0)
+        run([reg], [0], config, folder)
+    result = compare_finished([full, sft, reg], config, folder)
+    assert [comparison.cell for comparison in result.comparisons] == ["sft"]
+    ((cell, line),) = result.failed.items()
+    assert cell == "cls+reg, seed 0"
+    assert "does-not-fit" in line
+    run([reg], [0], config, folder)
+    result = compare_finished([full, sft, reg], config, folder)
+    assert [comparison.cell for comparison in result.comparisons] == ["sft", "cls+reg"]
+    assert result.failed == {}
 
 
 def test_cells_of_equal_settings_share_a_run(tmp_path: Path) -> None:
-    config = settings(tmp_path)
+    config, folder = settings(tmp_path), tmp_path / "a"
     losses = {cell.name: cell for cell in grid(config, ["losses"])}
-    cells = [losses["full"], losses["cls+reg+flip"]._replace(against="full"), losses["full-vad-app"]]
+    against_full = losses["cls+reg+flip"].model_copy(update={"against": "full"})
+    cells = [losses["full"], against_full, losses["full-vad-app"]]
     assert [cell.name for cell in to_run(cells)] == ["full", "cls+reg+flip"]
-    trained: list[str] = []
-
-    def run_cell(each: Config) -> Path:
-        trained.append(each.run.name)
-        return pipeline.decode(pipeline.train(each))
-
-    flip, without = run_ablation(cells, [0], config, tmp_path / "a", run_cell, lambda line: None)
-    assert trained == ["full-seed0", "cls.reg.flip-seed0"]
+    assert run(cells, [0], config, folder) == ["full-seed0", "cls.reg.flip-seed0"]
+    flip, without = found(cells, config, folder)
     assert (flip.cell, without.cell) == ("cls+reg+flip", "full-vad-app")
     assert flip.outcomes == without.outcomes
 
 
 def test_a_cell_is_no_better_than_itself(tmp_path: Path) -> None:
-    config = settings(tmp_path)
+    config, folder = settings(tmp_path), tmp_path / "a"
     cells = [cell for cell in grid(config, ["losses"]) if cell.name == "full"]
-    found = run_ablation(cells, [0], config, tmp_path / "a", lambda each: pipeline.decode(pipeline.train(each)), print)
-    assert found == []
+    run(cells, [0], config, folder)
+    assert found(cells, config, folder) == []
 
 
 def test_the_plan_trains_nothing(tmp_path: Path) -> None:

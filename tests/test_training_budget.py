@@ -126,6 +126,9 @@ def test_memory_is_counted_from_the_architecture(tmp_path: Path) -> None:
     assert (found.weights, found.gradients, found.optimiser, found.average) == (4 * size, 4 * size, 8 * size, 4 * size)
     longer = estimate_memory(candidate, SETTINGS, rows(4, 100), "fp32")
     assert 2 * found.activations < longer.activations < 2.2 * found.activations
+    split = estimate_memory(candidate, SETTINGS, rows(4, 50), "fp32", several=True)
+    more = (split.total - split.program) - (found.total - found.program)
+    assert more == min(found.gradients, found.activations)
     lora = estimate_memory(
         candidate, SETTINGS.model_copy(update={"method": "lora", "lora_rank": 2}), rows(4, 50), "fp32"
     )

@@ -91,6 +91,14 @@ def test_histogram_loss_by_hand() -> None:
     assert (float(total), count) == (pytest.approx(first - math.log(0.9)), 2)
 
 
+def test_histogram_loss_sees_no_decimals_behind_a_one() -> None:
+    """0.00 to 0.09 have no weight left around .95 in fp32: nothing of them may reach the sum, or it is not a number."""
+    weights = histogram(torch.tensor([0.95]), 0.02, 2)
+    digits = Digits(torch.zeros(1, 2), torch.zeros(2, 1, 10), torch.tensor([[0, 0]]), torch.tensor([True]))
+    total, count = histogram_loss(digits._replace(lead=digits.lead.log_softmax(1)), weights)
+    assert (float(total), count) == (pytest.approx(math.log(2)), 1)
+
+
 def test_histogram_loss_follows_the_digits_shown() -> None:
     """Behind a first decimal that is too low the best second one is 9, behind one too high 0, whatever the target's."""
     weights = histogram(torch.tensor([0.52, 0.52], dtype=torch.float64), 0.05, 2)

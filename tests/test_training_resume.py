@@ -83,6 +83,16 @@ def test_a_budget_smaller_than_what_was_spent_here_begins_anew(budget: int, tmp_
     assert (used / store.TRAINING_LOG).read_bytes() == (fresh / store.TRAINING_LOG).read_bytes()
 
 
+def test_a_checkpoint_that_the_log_does_not_reach_is_passed_over(tmp_path: Path) -> None:
+    """A smaller budget began the log anew and was interrupted: going on from the old checkpoint would leave a hole."""
+    used, fresh = tmp_path / "used", tmp_path / "fresh"
+    tiny_run(used, budget=16_000, keep_state=True)
+    log = used / store.TRAINING_LOG
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:3]))
+    assert tiny_run(used, budget=17_000).read_bytes() == tiny_run(fresh, budget=17_000).read_bytes()
+    assert log.read_bytes() == (fresh / store.TRAINING_LOG).read_bytes()
+
+
 @contextmanager
 def disk_calls(fault: Callable[[int], None]) -> Iterator[None]:
     """Call `fault(n)` before the n-th call that changes the disk, and in the middle of every write."""

@@ -64,6 +64,20 @@ def test_equal_confidence_leaves_the_prior_however_cold() -> None:
     assert sampler.shares(1000) == pytest.approx([0.2, 0.8])
 
 
+def test_a_source_without_labels_keeps_its_share() -> None:
+    """Nothing is ever known of its labels: the others share what it leaves, .4 : .1 before their confidences."""
+    sampler = Sampler([0.4, 0.5, 0.1], ENTROPY)
+    sampler.update(0, 0.9)
+    assert sampler.shares(0) == [0.4, 0.5, 0.1]
+    sampler.update(2, 0.9)
+    assert sampler.shares(0) == pytest.approx([0.4, 0.5, 0.1])
+    sampler.update(2, 0.1)
+    found = sampler.shares(0)
+    assert found[1] == 0.5
+    assert found[2] > 0.1
+    assert sum(found) == pytest.approx(1.0)
+
+
 def test_draws_move_to_the_source_that_the_model_does_not_know(tmp_path: Path) -> None:
     """One source repeats one row, the other has labels without a pattern: the draws run after the noise.
 

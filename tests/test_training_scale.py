@@ -31,27 +31,21 @@ def _one_thread() -> None:
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-@pytest.mark.parametrize("classify_by", ["head", "slots"])
+@pytest.mark.parametrize(("classify_by", "regress_by"), [("head", "expectation"), ("slots", "histogram")])
 @pytest.mark.parametrize("micro_rows", [1, 2, 4])
 def test_eight_times_one_is_four_times_two_is_one_times_eight(
-    micro_rows: int, classify_by: str, tmp_path: Path
+    micro_rows: int, classify_by: str, regress_by: str, tmp_path: Path
 ) -> None:
     """All terms and the gradient of a step, before the optimiser sees them; pairs stay together."""
     codec, material = tiny_codec(tmp_path), material_with_all_terms()
-    items = [Item((encode_row(codec, row),)) for row in material.sources[1].rows[:6]]
-    items += [encode_pair(codec, pair) for pair in material.pairs[:2]]
+    common = {"clip_norm": 1e9, "learning_rate": 1.0, "classify_by": classify_by, "regress_by": regress_by}
+    all_terms = SETTINGS.model_copy(update={**ALL_TERMS, **common})
+    items = [Item((encode_row(codec, row, all_terms.digit_spread),)) for row in material.sources[1].rows[:6]]
+    items += [encode_pair(codec, pair, all_terms.digit_spread) for pair in material.pairs[:2]]
     found = {}
     for micro in (0, micro_rows):
         model = tiny_llama(layers=2)
-        settings = SETTINGS.model_copy(
-            update={
-                "micro_rows": micro,
-                "clip_norm": 1e9,
-                "learning_rate": 1.0,
-                "classify_by": classify_by,
-                **ALL_TERMS,
-            }
-        )
+        settings = all_terms.model_copy(update={"micro_rows": micro})
         course = Course(model, codec, material, settings, seed=0, dtype="fp32")
         gradients: list[torch.Tensor] = []
         course.state.optimiser.register_step_pre_hook(

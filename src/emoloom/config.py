@@ -27,7 +27,7 @@ class RunSettings(Section):
     directory: str = "runs"
     """Folder that holds runs."""
     seed: int = Field(0, ge=0)
-    """Seed of every draw: rows, order, random weights, bootstrap."""
+    """Seed of every draw: rows, order, random weights, bootstrap; not of `number_spread`, whose draws go by row id."""
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads for tensors; 0 means one per core."""
 
@@ -56,7 +56,9 @@ class DataSettings(Section):
     evaluate: tuple[str, ...] = ("builtin:128",)
     """Corpora to score, each `name` or `name:rows` (a seeded sample of its evaluation split)."""
     sample_seed: int = Field(-1, ge=-1)
-    """Seed of `name:rows` samples; -1 takes run.seed. Runs of several seeds are compared on the same rows."""
+    """Seed of what is picked from corpora (`name:rows`, `gold_fraction`, `shuffled_b`, promotion rows); -1: run.seed.
+
+    With one for all, runs of several seeds are compared on the same rows."""
     shuffled_b: float = Field(0.0, ge=0.0, le=1.0)
     """Share of B's training rows whose labels change places: a stress test, never for a model that is used."""
     max_malformed: int = Field(0, ge=0)
@@ -115,7 +117,7 @@ class TrainingSettings(Section):
     lambda_cls: float = Field(0.0, ge=0.0, le=100.0)
     """Weight of L_cls, binary cross-entropy of the labels; 0 switches a term off."""
     lambda_reg: float = Field(0.0, ge=0.0, le=1000.0)
-    """Weight of L_reg, squared error of the numbers written."""
+    """Weight of L_reg: how far the digits are from the target, by `regress_by`."""
     lambda_vad: float = Field(0.0, ge=0.0, le=1000.0)
     """Weight of L_vad, squared error of the VAD that the written words imply."""
     lambda_app: float = Field(0.0, ge=0.0, le=100.0)
@@ -133,7 +135,7 @@ class TrainingSettings(Section):
     label_adjustment: float = Field(0.0, ge=0.0, le=2.0)
     """Strength of logit adjustment on label tokens: what is learnt is p(label | text) / share(label)^strength."""
     label_weight: float = Field(1.0, gt=0.0, le=100.0)
-    """Weight in L_lm of the ids that decide a label: a line has one to three of them among some forty others."""
+    """Weight in L_lm of the ids of labels and of the decision behind each: a few among some forty of a line."""
     sampler: Literal["prior", "entropy"] = "prior"
     """Shares of the sources: fixed, or drawn toward the source of which the model is less sure."""
     temperature_start: float = Field(0.5, gt=0.0, le=100.0)

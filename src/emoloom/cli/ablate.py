@@ -16,19 +16,24 @@ def ablate(
     config: Annotated[Path, typer.Argument(help="TOML config with every term on: the cell `full`.")],
     data_dir: DataOption = "",
     groups: Annotated[
-        str, typer.Option(help="Of losses, mixes, sampler, noise, gold, precision.")
+        str, typer.Option(help="Groups of cells, by commas: losses, mixes, sampler, noise, gold, precision.")
     ] = "losses,mixes,sampler,noise,gold,precision",
     seeds: Annotated[str, typer.Option(help="Training seeds, each a run of every cell.")] = "0,1,2",
     plan: Annotated[bool, typer.Option("--plan", help="Show the cells and stop.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Train nothing: compare what is finished.")] = False,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the paper's ablations around a config and say which terms earn their place; continues where it stopped."""
+    """Run the paper's ablations around a config and say which terms earn their place; continues where it stopped.
+
+    Whatever groups and seeds are run, the comparison is of everything that is finished in the ablation's folder.
+    """
     from emoloom import pipeline
     from emoloom.progress import say
     from emoloom.reporting.ablation import print_ablation, print_plan
     from emoloom.reporting.ablation_page import write_ablation_page
-    from emoloom.studies.ablate import grid, run_ablation, to_run
+    from emoloom.studies.ablate import compare_finished, run_cells, to_run
+    from emoloom.studies.ablation_grid import grid, possible_groups
 
     settings = pipeline.configure(config, data_dir, tuple(overrides or ()))
     cells = grid(settings, [group.strip() for group in groups.split(",") if group.strip()])
@@ -37,18 +42,21 @@ def ablate(
         print_plan(cells, len(to_run(cells)) * len(numbers), settings)
         return
     folder = Path(settings.run.directory).expanduser() / f"{settings.run.name}-ablation"
-    found = run_ablation(cells, numbers, settings, folder, lambda each: pipeline.decode(pipeline.train(each)), say)
+    if not compare:
+        run_cells(cells, numbers, settings, folder, lambda each: pipeline.decode(pipeline.train(each)), say)
+    result = compare_finished(grid(settings, possible_groups(settings)), settings, folder)
     page = write_ablation_page(folder)
     if as_json:
-        print_json([comparison.model_dump(mode="json") for comparison in found])
+        print_json(result.model_dump(mode="json"))
     else:
-        print_ablation(cells, found)
+        print_ablation(result)
         print(f"report: {page}")
 
 
 def seeds_of(text: str) -> list[int]:
     """`0,1,2` as numbers, each once."""
-    numbers = [part.strip() for part in text.split(",") if part.strip()]
-    if not numbers or not all(number.isdecimal() for number in numbers) or len(set(numbers)) != len(numbers):
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    numbers = [int(part) for part in parts if part.isdecimal()]
+    if not numbers or len({*numbers}) != len(parts):
         raise InputError(f"'{text}' is no list of seeds", where="--seeds", next_step="e.g. --seeds 0,1,2")
-    return [int(number) for number in numbers]
+    return numbers

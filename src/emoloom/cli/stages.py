@@ -81,8 +81,9 @@ def report(
 
     from emoloom import pipeline
     from emoloom.reporting.ablation_page import write_ablation_page
+    from emoloom.scoring.ablation import RESULT
 
-    path = write_ablation_page(run) if (run / "ablation.json").exists() else pipeline.report(run)
+    path = write_ablation_page(run) if (run / RESULT).exists() else pipeline.report(run)
     print(path)
     if shown and not webbrowser.open(path.resolve().as_uri()):
         raise InputError("no browser could be started", where=str(path), next_step="open the file by hand")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from emoloom.config import Config
-from emoloom.scoring.ablation import Comparison
+from emoloom.scoring.ablation import Cell, Result
 
 
-def print_plan(cells: Sequence[Any], n_runs: int, config: Config) -> None:
+def print_plan(cells: Sequence[Cell], n_runs: int, config: Config) -> None:
     """The cells with what they change and the question they answer.
 
     Args:
-        cells: with `name`, `against`, `changes`, `asks`.
+        cells: the grid.
         n_runs: over all seeds; cells of equal settings share theirs.
         config: that the cells vary.
     """
@@ -27,20 +26,23 @@ def print_plan(cells: Sequence[Any], n_runs: int, config: Config) -> None:
     print(f"{n_runs} runs of {config.training.budget} each on {config.candidates.names[0]}")
 
 
-def print_ablation(cells: Sequence[Any], found: Sequence[Comparison]) -> None:
-    """One table a cell, and the verdicts."""
-    console, asks = Console(), {cell.name: cell.asks for cell in cells}
-    for comparison in found:
-        table = Table("corpus", "metric", "value", "reference", "difference [95 %]", "p", "says",
+def print_ablation(result: Result) -> None:
+    """One table a cell, the verdicts, and what failed."""
+    console, asks = Console(), {cell.name: cell.asks for cell in result.cells}
+    for comparison in result.comparisons:
+        table = Table("corpus and score", "value", "difference [95 %]", "p", "says", box=None, title_justify="left",
                       title=f"{comparison.cell} against {comparison.against}: {asks[comparison.cell]}")  # fmt: skip
         for o in comparison.outcomes:
-            table.add_row(o.corpus, o.metric, _shown(o.value), _shown(o.reference),
-                          f"{_shown(o.difference, True)} [{_shown(o.low, True)}, {_shown(o.high, True)}]",
-                          _shown(o.p_adjusted), o.says)  # fmt: skip
+            moved = f"{_shown(o.difference, True)} [{_shown(o.low, True)}, {_shown(o.high, True)}]"
+            table.add_row(f"{o.corpus} {o.metric}", _shown(o.value), moved, _shown(o.p_adjusted), o.says)
         console.print(table)
-    for comparison in found:
-        print(f"{comparison.cell} against {comparison.against} ({comparison.n_seeds} seeds): {comparison.verdict}")
+    for comparison in result.comparisons:
+        print(f"{comparison.cell} against {comparison.against} ({comparison.covers}): {comparison.verdict}")
+    for cell, share in result.drawn_from_b.items():
+        print(f"{cell} drew {share:.0%} of its rows from B")
+    for cell, line in result.failed.items():
+        print(f"{cell} failed: {line}")
 
 
 def _shown(value: float | None, signed: bool = False) -> str:
-    return "undefined" if value is None else f"{value:+.3f}" if signed else f"{value:.3f}"
+    return "–" if value is None else f"{value:+.3f}" if signed else f"{value:.3f}"

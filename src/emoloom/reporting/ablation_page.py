@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from emoloom.reporting.page import document
 from emoloom.reporting.payload import encode_figures
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.score_figures import Difference, forest
-from emoloom.scoring.ablation import Comparison, Outcome
+from emoloom.scoring.ablation import FEW_SEEDS, LOWER_IS_BETTER, NOT_SHOWN, RESULT, Cell, Comparison, Outcome, Result
 
-COLUMNS = ("Corpus", "Metric", "Value", "Reference", "Difference [95 %]", "p", "Says")
+COLUMNS = ("Corpus", "Metric", "Value", "Reference", "Difference [95 %]", "By seed", "p", "Says")
 
 
 def write_ablation_page(folder: Path) -> Path:
@@ -25,31 +25,26 @@ def write_ablation_page(folder: Path) -> Path:
     Raises:
         InputError: the result is missing or is not what an ablation writes.
     """
-    path, result = folder / "ablation.html", folder / "ablation.json"
-    tree = store.read_json(result)
+    path, written = folder / "ablation.html", folder / RESULT
+    tree = store.read_json(written)
     try:
-        found = [Comparison.model_validate_json(json.dumps(each)) for each in tree["comparisons"]]
-        cells = {str(cell["name"]): cell for cell in tree["cells"]}
-        text = render_ablation(folder.name, found, cells, [int(seed) for seed in tree["seeds"]])
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        result = Result.model_validate_json(json.dumps(tree))
+    except ValueError as error:
         raise InputError(
-            "is not what an ablation writes", where=str(result), next_step="run `emoloom ablate` again"
+            "is not what an ablation writes", where=str(written), next_step="run `emoloom ablate` again"
         ) from error
-    store.write_text(path, text)
+    store.write_text(path, render_ablation(folder.name, result))
     return path
 
 
-def render_ablation(
-    name: str, found: Sequence[Comparison], cells: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]
-) -> str:
+def render_ablation(name: str, result: Result) -> str:
     """One self-contained HTML document.
 
     Args:
         name: of the ablation.
-        found: every cell against its reference.
-        cells: by name, each with `asks` and `changes`.
-        seeds: of the trainings behind each cell.
+        result: of `studies.ablate`.
     """
+    found, cells = result.comparisons, {cell.name: cell for cell in result.cells}
     figure = forest(
         "forest", "What each cell moves",
         "Each cell against its reference, which is the line at zero; bars are 95 % bootstrap intervals over seeds and "
@@ -60,20 +55,24 @@ def render_ablation(
     return document(
         "ablation.html.jinja", one_line(name), encode_figures([figure] if figure else []),
         figure=figure,
-        says=_says(found),
+        says=one_line(_says(found)),
         columns=COLUMNS,
-        seeds=len(seeds),
-        cells=[_cell(comparison, cells.get(comparison.cell, {})) for comparison in found],
+        few_seeds=any(len(comparison.seeds) < FEW_SEEDS for comparison in found),
+        cells=[_cell(comparison, cells[comparison.cell]) for comparison in found],
+        drawn=[one_line(f"{cell}: {share:.0%}") for cell, share in result.drawn_from_b.items()],
+        failed=[one_line(f"{cell}: {line}") for cell, line in result.failed.items()],
     )  # fmt: skip
 
 
 def _says(found: Sequence[Comparison]) -> str:
-    moved = [comparison.cell for comparison in found if any(o.says != "not shown" for o in comparison.outcomes)]
-    if not moved:
-        return f"None of {len(found)} cells differs from its reference in a score that these rows and seeds can show."
-    return one_line(
-        f"{len(moved)} of {len(found)} cells differ from their reference in some score: {', '.join(moved)}."
-    )
+    """Which cells are better than their reference, which are worse, and which differ in nothing that can be shown."""
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "better and worse": [], "no different": []}
+    for comparison in found:
+        words = [word for word in ("better", "worse") if comparison.says(word)]
+        groups[" and ".join(words) or "no different"].append(comparison.cell)
+    parts = [f"{word} than its reference: {', '.join(names)}" for word, names in groups.items() if names]
+    text = "; ".join(parts).replace("no different than its reference", "no difference shown")
+    return f"{text[0].upper()}{text[1:]}." if text else "Nothing is finished that could be compared."
 
 
 def differences(found: Sequence[Comparison]) -> dict[str, list[Difference]]:
@@ -84,19 +83,20 @@ def differences(found: Sequence[Comparison]) -> dict[str, list[Difference]]:
             if outcome.difference is not None:
                 line = Difference(
                     one_line(comparison.cell), one_line(comparison.against), outcome.difference, outcome.low,
-                    outcome.high, outcome.says != "not shown",
+                    outcome.high, outcome.says != NOT_SHOWN,
                 )  # fmt: skip
-                measured.setdefault(one_line(f"{outcome.metric} on {outcome.corpus}"), []).append(line)
+                lower = " (lower is better)" if outcome.metric in LOWER_IS_BETTER else ""
+                measured.setdefault(one_line(f"{outcome.metric} on {outcome.corpus}{lower}"), []).append(line)
     return measured
 
 
-def _cell(comparison: Comparison, cell: Mapping[str, Any]) -> dict[str, Any]:
-    changes = cell.get("changes", {})
+def _cell(comparison: Comparison, cell: Cell) -> dict[str, Any]:
     return {
         "name": one_line(comparison.cell),
         "against": one_line(comparison.against),
-        "asks": one_line(str(cell.get("asks", ""))),
-        "changes": [one_line(f"{key} = {json.dumps(value)}") for key, value in changes.items()],
+        "asks": one_line(cell.asks),
+        "covers": one_line(comparison.covers),
+        "changes": [one_line(f"{key} = {json.dumps(value)}") for key, value in cell.changes.items()],
         "verdict": one_line(comparison.verdict),
         "rows": [[one_line(text) for text in _texts(outcome)] for outcome in comparison.outcomes],
     }
@@ -108,4 +108,5 @@ def _texts(outcome: Outcome) -> list[str]:
     moved = DASH if outcome.difference is None else f"{signed(outcome.difference)}{bounds}"
     numbers = [DASH if value is None else number(value) for value in (outcome.value, outcome.reference)]
     p = DASH if outcome.p_adjusted is None else number(outcome.p_adjusted)
-    return [outcome.corpus, outcome.metric, *numbers, moved, p, outcome.says]
+    seeds = " ".join(DASH if each is None else signed(each) for each in outcome.by_seed)
+    return [outcome.corpus, outcome.metric, *numbers, moved, seeds, p, outcome.says]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,18 +12,31 @@ from emoloom.scoring.alignment import align
 from emoloom.scoring.blocks import Block
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.scorecard import blocks_of
-from emoloom.scoring.seeds import compare_over_seeds
+from emoloom.scoring.seeds import compare_over_seeds, scope_of
 from emoloom.scoring.statistics import LEVEL, Draws, compare, holm, sums_by_unit, units_of
 
-Answers = Mapping[str, tuple[Sequence[Example], Sequence[Prediction], Mapping[str, float]]]
-"""Corpus -> rows, predictions, (v, a, d) of the constant."""
+Answers = Mapping[str, Sequence[Prediction]]
+"""Corpus -> predictions of one training."""
 
 OUTCOMES = (
-    "macro_f1@all", "parse_ok_strict@all", "weak:skill@all", "written:skill@all", "gold:skill@all",
-    "gold:pearson@parsed", "gold:pearson_v@parsed", "gold:pearson_a@parsed", "gold:pearson_d@parsed",
+    "macro_f1@all", "parse_ok_strict@all", "parse_ok_recovered@all", "weak:skill@all", "written:skill@all",
+    "gold:skill@all", "gold:pearson@parsed", "gold:pearson_v@parsed", "gold:pearson_a@parsed", "gold:pearson_d@parsed",
     "flip_right_way@all", "flip_distance@all", "flip_asymmetry@all",
 )  # fmt: skip
+RESULT = "ablation.json"
 LOWER_IS_BETTER = {"flip_asymmetry@all"}
+NOT_SHOWN = "not shown"
+UNDEFINED = "undefined"
+FEW_SEEDS = 5
+"""Below so many an interval over seeds is a lower bound."""
+
+
+class Rows(NamedTuple):
+    """What the answers of every cell are scored on: one corpus."""
+
+    examples: Sequence[Example]
+    constant: Mapping[str, float]
+    """(v, a, d) of the constant."""
 
 
 class Outcome(Record):
@@ -38,10 +51,13 @@ class Outcome(Record):
     low: float | None
     high: float | None
     """95 % bootstrap interval of the difference over seeds x rows."""
+    by_seed: tuple[float | None, ...]
+    """Difference of each seed."""
     p_adjusted: float | None
-    """Paired permutation test over rows, answers of all seeds swapped together; Holm over all outcomes of the cell."""
+    """Paired permutation test of the mean over seeds, a row's answers of all seeds swapped together; Holm over all
+    outcomes of the cell. None where the difference is undefined."""
     says: str
-    """`better`, `worse`, or `not shown`: better or worse only where interval and test agree."""
+    """`better` or `worse` where interval, test and the sign of every seed agree; else `not shown`, or `undefined`."""
 
 
 class Comparison(Record):
@@ -49,14 +65,51 @@ class Comparison(Record):
 
     cell: str
     against: str
-    n_seeds: int
+    seeds: tuple[int, ...]
+    """Those that both have finished."""
     outcomes: tuple[Outcome, ...]
 
     @property
+    def covers(self) -> str:
+        """What the verdict rests on."""
+        return scope_of(len(self.seeds))
+
+    @property
     def verdict(self) -> str:
-        """One line: on which outcomes it is better or worse."""
-        parts = [f"{o.says} on {o.corpus} {o.metric}" for o in self.outcomes if o.says != "not shown"]
+        """One line: on which outcomes it is better or worse, and which only one of the two has."""
+        shown = [o for o in self.outcomes if o.says != NOT_SHOWN and (o.value, o.reference) != (None, None)]
+        parts = [f"{o.says} on {o.corpus} {o.metric}" for o in shown]
         return "; ".join(parts) or "no difference shown"
+
+    def says(self, word: str) -> bool:
+        """Whether some outcome is `better`, or `worse`."""
+        return any(outcome.says == word for outcome in self.outcomes)
+
+
+class Cell(Record):
+    """One variant of a config."""
+
+    name: str
+    group: str
+    against: str
+    """Name of the cell that it is compared with; its own name where it is the reference of others."""
+    changes: dict[str, Any]
+    """`section.key` to value."""
+    asks: str
+    """The question that the comparison answers."""
+    decimals: int = 2
+
+
+class Result(Record):
+    """What an ablation found: `ablation.json`."""
+
+    cells: tuple[Cell, ...]
+    comparisons: tuple[Comparison, ...]
+    """Of the cells that have a seed in common with their reference."""
+    failed: dict[str, str]
+    """`CELL, seed N` to the coded failure of its run."""
+    drawn_from_b: dict[str, float]
+    """`CELL, seed N` to the share of rows drawn from source B, for the cells that ask about the sampler or noise."""
 
 
 class _Seeds(NamedTuple):
@@ -67,78 +120,99 @@ class _Seeds(NamedTuple):
 
 
 def compare_cells(
-    answers: Mapping[str, Sequence[Answers]], pairs: Sequence[tuple[str, str]], bootstrap: int
-) -> list[Comparison]:
-    """Every cell against its reference, on every outcome that both have.
+    rows: Mapping[str, Rows], answers: Mapping[str, Mapping[int, Answers]], pairs: Sequence[tuple[str, str]],
+    bootstrap: int,
+) -> list[Comparison]:  # fmt: skip
+    """Every cell against its reference, on every outcome that both have, over the seeds that both have.
 
     Args:
-        answers: cell -> one entry a seed, all on the same rows.
-        pairs: (cell, reference).
+        rows: corpus -> what all cells are scored on.
+        answers: cell -> seed -> answers.
+        pairs: (cell, reference); those without a common seed are left out.
         bootstrap: resamples behind intervals.
     """
-    return [_compare(cell, against, answers[cell], answers[against], bootstrap) for cell, against in pairs]
+    found = []
+    for cell, against in pairs:
+        seeds = tuple(sorted(answers.get(cell, {}).keys() & answers.get(against, {}).keys()))
+        if seeds:
+            mine, theirs = ([answers[name][seed] for seed in seeds] for name in (cell, against))
+            outcomes = _outcomes(rows, (cell, against), mine, theirs, bootstrap)
+            found.append(Comparison(cell=cell, against=against, seeds=seeds, outcomes=outcomes))
+    return found
 
 
-def _compare(cell: str, against: str, mine: Sequence[Answers], theirs: Sequence[Answers], bootstrap: int) -> Comparison:
-    found: list[tuple[dict[str, object], float | None]] = []
-    for corpus in mine[0]:
+def _outcomes(
+    rows: Mapping[str, Rows], names: tuple[str, str], mine: Sequence[Answers], theirs: Sequence[Answers], bootstrap: int
+) -> tuple[Outcome, ...]:
+    found: list[tuple[dict[str, Any], float | None]] = []
+    for corpus, scored in rows.items():
         draws = Draws(bootstrap, 0, corpus)
         for metric in OUTCOMES:
-            ours, others = (_seeds(seeds, corpus, metric) for seeds in (mine, theirs))
+            ours, others = (_seeds([answers[corpus] for answers in seeds], scored, metric) for seeds in (mine, theirs))
             if ours is not None and others is not None:
-                found.append(_outcome(corpus, metric, (cell, against), ours, others, draws))
-    known = [p for _, p in found if p is not None]
-    adjusted = iter(holm(known))
+                found.append(_measured(corpus, metric, names, ours, others, draws))
+    adjusted = iter(holm([p for _, p in found if p is not None]))
     outcomes = []
     for fields, p in found:
-        p_adjusted = next(adjusted) if p is not None else None
-        outcomes.append(Outcome(**fields, p_adjusted=p_adjusted, says=_says(fields, p_adjusted)))  # type: ignore[arg-type]
-    return Comparison(cell=cell, against=against, n_seeds=len(mine), outcomes=tuple(outcomes))
+        outcome = Outcome(**fields, p_adjusted=next(adjusted) if p is not None else None, says="")
+        outcomes.append(outcome.model_copy(update={"says": says(outcome)}))
+    return tuple(outcomes)
 
 
-def _outcome(
+def _measured(
     corpus: str, metric: str, names: tuple[str, str], ours: _Seeds, others: _Seeds, draws: Draws
-) -> tuple[dict[str, object], float | None]:
+) -> tuple[dict[str, Any], float | None]:
+    """The fields of an outcome that need no other outcome, and the p-value before correction."""
+    n_seeds, n_columns = len(ours.by_unit), ours.by_unit[0].shape[1]
+
     def statistic(sums: Floats) -> Floats:
         return ours.block.values(sums)[metric]
 
+    def mean_over_seeds(sums: Floats) -> Floats:
+        parts = np.split(sums, range(n_columns, n_seeds * n_columns, n_columns), axis=-1)
+        return np.asarray(np.mean([statistic(part) for part in parts], axis=0))
+
+    each = [[float(statistic(columns.sum(axis=0))) for columns in seeds.by_unit] for seeds in (ours, others)]
     both = compare_over_seeds(names, (ours.by_unit, others.by_unit), statistic, draws)
-    values = [float(np.mean([statistic(c.sum(axis=0)) for c in seeds.by_unit])) for seeds in (ours, others)]
-    pooled = {name: np.sum(seeds.by_unit, axis=0) for name, seeds in zip(names, (ours, others), strict=True)}
-    tested = compare(pooled, [names], statistic, draws)[names]
-    bounds = both.bounds or (None, None)
-    numbers = [*values, both.difference, *bounds]
-    value, reference, difference, low, high = (_rounded(number) for number in numbers)
-    fields: dict[str, object] = {
-        "corpus": corpus, "metric": metric, "value": value, "reference": reference, "difference": difference,
-        "low": low, "high": high,
+    side_by_side = {
+        name: np.concatenate(seeds.by_unit, axis=1) for name, seeds in zip(names, (ours, others), strict=True)
+    }
+    tested = compare(side_by_side, [names], mean_over_seeds, draws)[names]
+    low, high = both.bounds or (None, None)
+    numbers = {
+        "value": np.mean(each[0]), "reference": np.mean(each[1]), "difference": both.difference, "low": low,
+        "high": high,
     }  # fmt: skip
-    return fields, tested.p_value if np.isfinite(tested.p_value) else None
+    fields = {name: _rounded(number) for name, number in numbers.items()}
+    by_seed = tuple(_rounded(mine - theirs) for mine, theirs in zip(*each, strict=True))
+    p_value = tested.p_value if fields["difference"] is not None else None
+    return {"corpus": corpus, "metric": metric, "by_seed": by_seed, **fields}, p_value
 
 
-def _rounded(value: float | None) -> float | None:
+def _rounded(value: Any) -> float | None:
     return round(float(value), 6) if value is not None and np.isfinite(value) else None
 
 
-def _says(fields: Mapping[str, object], p_adjusted: float | None) -> str:
-    low, high, difference = (fields[name] for name in ("low", "high", "difference"))
-    if not isinstance(low, float) or not isinstance(high, float) or not isinstance(difference, float):
-        return "not shown"
-    if p_adjusted is None or p_adjusted > LEVEL or low <= 0.0 <= high:
-        return "not shown"
-    gain = -difference if fields["metric"] in LOWER_IS_BETTER else difference
+def says(outcome: Outcome) -> str:
+    """The word for an outcome whose numbers are there; see `Outcome.says`."""
+    if outcome.difference is None:
+        return UNDEFINED
+    if outcome.low is None or outcome.high is None or outcome.p_adjusted is None or outcome.p_adjusted >= LEVEL:
+        return NOT_SHOWN
+    if outcome.low <= 0.0 <= outcome.high or len({np.sign(each or 0.0) for each in outcome.by_seed}) > 1:
+        return NOT_SHOWN
+    gain = -outcome.difference if outcome.metric in LOWER_IS_BETTER else outcome.difference
     return "better" if gain > 0 else "worse"
 
 
-def _seeds(seeds: Sequence[Answers], corpus: str, metric: str) -> _Seeds | None:
+def _seeds(seeds: Sequence[Sequence[Prediction]], scored: Rows, metric: str) -> _Seeds | None:
     """Per-unit columns of a metric in every seed; None where the corpus does not have it."""
     by_unit, block = [], None
-    for answers in seeds:
-        rows, predictions, constant = answers[corpus]
-        aligned = align("a cell", rows, predictions)
-        blocks = blocks_of(rows, aligned, Vad.model_validate(constant))
+    for predictions in seeds:
+        aligned = align("a cell", scored.examples, predictions)
+        blocks = blocks_of(scored.examples, aligned, Vad.model_validate(scored.constant))
         block = next((b for b in blocks if metric in b.values(b.columns.sum(axis=0))), None)
         if block is None:
             return None
-        by_unit.append(sums_by_unit(block.columns, units_of(rows)))
+        by_unit.append(sums_by_unit(block.columns, units_of(scored.examples)))
     return _Seeds(by_unit, block) if block is not None else None

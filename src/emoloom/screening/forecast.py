@@ -51,7 +51,7 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
     parts = passes(items, settings.micro_rows or len(items), settings.pass_tokens)
     largest = max((rows_of(part) for part in parts), key=lambda part: len(part) * max(len(row.ids) for row in part))
     try:
-        memory = estimate.estimate_memory(candidate, settings, largest, dtype)
+        memory = estimate.estimate_memory(candidate, settings, largest, dtype, several=len(parts) > 1)
     except CandidateError:
         raise
     except Exception as error:  # an operation that cannot be traced without numbers

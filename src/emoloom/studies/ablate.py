@@ -2,137 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from emoloom import store
 from emoloom.config import Config, with_changes
 from emoloom.contract.prompt import studied_decimals
 from emoloom.corpora.selection import parse_selection
-from emoloom.errors import InputError, nearest
+from emoloom.errors import InputError
 from emoloom.progress import Say
 from emoloom.records import Example, Prediction
-from emoloom.scoring.ablation import Answers, Comparison, compare_cells
-from emoloom.store import TRAINED, RunFolder
-
-GROUPS = ("losses", "mixes", "sampler", "noise", "gold", "precision")
-FULL = "full"
-DECIMALS = 3
-MORE_TOKENS = 3
-"""One more decimal in each of three numbers."""
-NOISE = 0.4
-
-
-class Cell(NamedTuple):
-    """One variant of the config."""
-
-    name: str
-    group: str
-    against: str
-    """Name of the cell that it is compared with; its own name where it is the reference of others."""
-    changes: dict[str, Any]
-    """`section.key` to value."""
-    asks: str
-    """The question that the comparison answers."""
-    decimals: int = 2
-
-
-def grid(config: Config, groups: Sequence[str]) -> list[Cell]:
-    """The cells of the paper's experiments around a config; `full` is the config itself.
-
-    Args:
-        config: with all terms on; gives data, candidate and budget of every cell.
-        groups: of `GROUPS`.
-
-    Raises:
-        InputError: a group is unknown, or the config lacks what one of them varies.
-    """
-    for group in groups:
-        if group not in GROUPS:
-            raise InputError(f"unknown group '{group}'", where="--groups", next_step=nearest(group, GROUPS))
-    made = {"losses": _losses, "mixes": _mixes, "sampler": _sampler, "noise": _noise, "gold": _gold,
-            "precision": _precision}  # fmt: skip
-    return [Cell(FULL, "", FULL, {}, "all terms as configured"), *(cell for g in groups for cell in made[g](config))]
-
-
-def _losses(config: Config) -> list[Cell]:
-    on = {term: getattr(config.training, f"lambda_{term}") for term in ("cls", "reg", "vad", "app", "flip")}
-    missing = [term for term, weight in on.items() if not weight]
-    if missing:
-        raise InputError(
-            f"the config has training.lambda_{missing[0]} = 0", where="losses", next_step="switch every term on"
-        )
-
-    def only(*terms: str, pairs: bool = False) -> dict[str, Any]:
-        weights = {f"training.lambda_{term}": weight if term in terms else 0.0 for term, weight in on.items()}
-        return weights | ({} if pairs else {"data.flip_share": 0.0})
-
-    base = ("cls", "reg")
-    return [
-        Cell("sft", "losses", FULL, only(), "what do all terms together bring over L_lm alone?"),
-        Cell("cls+reg", "losses", "sft", only(*base), "what do L_cls and L_reg bring over L_lm?"),
-        Cell("cls+reg+vad", "losses", "cls+reg", only(*base, "vad"), "what does L_vad add?"),
-        Cell("cls+reg+app", "losses", "cls+reg", only(*base, "app"), "what does L_app add?"),
-        Cell("cls+reg+pairs", "losses", "cls+reg", only(*base, pairs=True), "what do mirrored pairs add as rows?"),
-        Cell("cls+reg+flip", "losses", "cls+reg+pairs", only(*base, "flip", pairs=True), "and L_flip to them?"),
-        Cell(
-            "full-vad-app",
-            "losses",
-            FULL,
-            only(*base, "flip", pairs=True),
-            "what does leaving out L_vad and L_app cost?",
-        ),
-    ]
-
-
-def _mixes(config: Config) -> list[Cell]:
-    if not config.data.source_b:
-        raise InputError("the config has one source only", where="mixes", next_step="set data.source_b")
-    return [
-        Cell(f"mix-{round(100 * share)}-{round(100 - 100 * share)}", "mixes", FULL, {"data.share_a": share},
-             f"is {round(100 * share)} % of A better than {round(100 * config.data.share_a)} %?")
-        for share in (0.0, 0.2, 0.5, 1.0) if share != config.data.share_a
-    ]  # fmt: skip
-
-
-def _sampler(config: Config) -> list[Cell]:
-    other = "entropy" if config.training.sampler == "prior" else "prior"
-    return [Cell(f"sampler-{other}", "sampler", FULL, {"training.sampler": other}, "does the sampler matter?")]
-
-
-def _noise(_config: Config) -> list[Cell]:
-    """The break condition that the paper names: one source much noisier than the other."""
-    noisy = {"data.shuffled_b": NOISE}
-    return [
-        Cell("noisy-prior", "noise", FULL, noisy | {"training.sampler": "prior"}, "what does noise in B cost?"),
-        Cell("noisy-entropy", "noise", "noisy-prior", noisy | {"training.sampler": "entropy"},
-             "does the entropy-aware sampler run after the noise?"),
-    ]  # fmt: skip
-
-
-def _gold(config: Config) -> list[Cell]:
-    source = {"data.gold_vad": config.data.gold_vad or "emobank"}
-    return [Cell("gold-0", "gold", "gold-0", source | {"data.gold_fraction": 0.0}, "EmoBank with weak VAD alone")] + [
-        Cell(f"gold-{round(100 * share)}", "gold", "gold-0", source | {"data.gold_fraction": share},
-             f"what does human VAD on {round(100 * share)} % of its rows bring?")
-        for share in (0.1, 0.5, 1.0)
-    ]  # fmt: skip
-
-
-def _precision(config: Config) -> list[Cell]:
-    longer = {"decoding.max_new_tokens": config.decoding.max_new_tokens + MORE_TOKENS}
-    return [Cell("three-decimals", "precision", FULL, longer, "does a third decimal cost ParseOK?", DECIMALS)]
+from emoloom.scoring.ablation import RESULT, Answers, Cell, Result, Rows, compare_cells
+from emoloom.store import TRAINED, TRAINING_LOG, RunFolder
+from emoloom.studies.ablation_grid import FULL
 
 
 def config_of(cell: Cell, seed: int, config: Config, folder: Path) -> Config:
     """The config of one cell and seed: an ordinary run inside the folder of the ablation."""
     changes = {
-        "run.name": f"{cell.name}-seed{seed}".replace("+", "."), "run.directory": str(folder), "run.seed": seed,
-        "data.sample_seed": config.run.seed, "scoring.untrained_floor": False, **cell.changes,
+        "run.name": _folder_name(cell, seed), "run.directory": str(folder), "run.seed": seed,
+        "data.sample_seed": config.run.seed, "candidates.names": config.candidates.names[:1],
+        "candidates.external": (), "screening.rungs": 1, "scoring.untrained_floor": False, **cell.changes,
     }  # fmt: skip
     return with_changes(config, changes, f"cell {cell.name}")
+
+
+def _folder_name(cell: Cell, seed: int) -> str:
+    return f"{cell.name}-seed{seed}".replace("+", ".")
 
 
 def to_run(cells: Sequence[Cell]) -> list[Cell]:
@@ -145,53 +43,114 @@ def _twin(cell: Cell, cells: Sequence[Cell]) -> Cell:
     return next(other for other in cells if (other.changes, other.decimals) == (cell.changes, cell.decimals))
 
 
-def run_ablation(
+def run_cells(
     cells: Sequence[Cell], seeds: Sequence[int], config: Config, folder: Path, run_cell: Callable[[Config], Path],
     say: Say,
-) -> list[Comparison]:  # fmt: skip
-    """Run what is not done yet, then compare every cell with its reference.
+) -> None:  # fmt: skip
+    """Train and decode what is not done yet; a cell that fails leaves its coded failure in its folder.
 
     Args:
         cells: the grid; references are among them.
         seeds: each cell is trained once a seed.
         config: that the cells vary; its first candidate alone is trained.
-        folder: gets one run a cell and seed, and `ablation.json`.
-        run_cell: trains and decodes a run, continuing it where it was interrupted; returns its folder.
+        folder: gets one run a cell and seed.
+        run_cell: trains and decodes a run, continuing it where it was interrupted.
         say: receives one line a cell.
     """
-    answers: dict[str, list[Answers]] = {}
     jobs = [(cell, seed) for seed in seeds for cell in to_run(cells)]
     for number, (cell, seed) in enumerate(jobs, start=1):
         say(f"cell {number} of {len(jobs)}: {cell.name}, seed {seed}")
         with ExitStack() as stack:
             if cell.decimals != 2:
                 stack.enter_context(studied_decimals(cell.decimals))
-            root = run_cell(config_of(cell, seed, config, folder))
-            answers.setdefault(cell.name, []).append(_answers(root, config))
-    answers |= {cell.name: answers[_twin(cell, cells).name] for cell in cells}
+            run_cell(config_of(cell, seed, config, folder))
+
+
+def compare_finished(cells: Sequence[Cell], config: Config, folder: Path) -> Result:
+    """Compare every cell with its reference, over whatever seeds are finished, all on the rows of the cell `full`.
+
+    Writes `ablation.json` into the folder.
+
+    Args:
+        cells: the grid; references are among them.
+        config: that the cells vary.
+        folder: of the ablation.
+
+    Raises:
+        InputError: no seed of `full` is finished, or a cell was decoded on other texts.
+    """
+    runs = {(cell.name, seed): run for cell in to_run(cells) for seed, run in _runs_of(cell, folder)}
+    done = {at: run for at, run in runs.items() if _is_finished(run, config)}
+    reference = next((run for (name, _), run in done.items() if name == FULL), None)
+    if reference is None:
+        raise InputError("no seed of the cell `full` is finished", where=str(folder), next_step="run it first")
+    rows = {corpus: _rows(reference, corpus) for corpus in _evaluated(config)}
+    answers: dict[str, dict[int, Answers]] = {}
+    for (name, seed), run in done.items():
+        answers.setdefault(name, {})[seed] = _answers(run, config, rows)
+    answers |= {cell.name: answers.get(_twin(cell, cells).name, {}) for cell in cells}
     pairs = [(cell.name, cell.against) for cell in cells if cell.name != cell.against]
-    found = compare_cells(answers, pairs, config.scoring.bootstrap)
-    store.write_json(folder / "ablation.json", {
-        "cells": [cell._asdict() for cell in cells], "seeds": list(seeds),
-        "comparisons": [comparison.model_dump(mode="json") for comparison in found],
-    })  # fmt: skip
-    return found
-
-
-def _answers(root: Path, config: Config) -> Answers:
-    """Evaluation rows and predictions of one finished cell, by corpus."""
-    run = RunFolder(root)
     name = config.candidates.names[0]
-    if run.failure(name).exists():
-        raise InputError(
-            str(store.read_json(run.failure(name))["line"]), where=str(root), next_step="mend it and run again"
-        )
-    corpora = [parse_selection(entry)[0] for entry in config.data.evaluate]
-    return {
-        corpus: (
-            store.read_records(run.evaluation_rows(corpus), Example),
-            store.read_records(run.predictions_file(name, TRAINED, corpus), Prediction),
-            store.read_json(run.facts)["constants"][corpus],
-        )
-        for corpus in corpora
-    }
+    failed = {f"{cell}, seed {seed}": _failure_of(run.failure(name))
+              for (cell, seed), run in runs.items() if run.failure(name).exists()}  # fmt: skip
+    asked = {cell.name for cell in cells if cell.group in ("sampler", "noise")}
+    drawn = {f"{cell}, seed {seed}": share for (cell, seed), run in done.items()
+             if cell in asked and (share := _share_of_b(run, config)) is not None}  # fmt: skip
+    result = Result(
+        cells=tuple(cells), comparisons=tuple(compare_cells(rows, answers, pairs, config.scoring.bootstrap)),
+        failed=failed, drawn_from_b=drawn,
+    )  # fmt: skip
+    store.write_json(folder / RESULT, result.model_dump(mode="json"))
+    return result
+
+
+def _runs_of(cell: Cell, folder: Path) -> list[tuple[int, RunFolder]]:
+    """(seed, run) of every run of a cell that was begun, seeds ascending."""
+    prefix = _folder_name(cell, 0).removesuffix("0")
+    seeds = [path.name.removeprefix(prefix) for path in folder.glob(f"{prefix}*")]
+    numbers = sorted(int(seed) for seed in seeds if seed.isdecimal())
+    return [(number, RunFolder(folder / f"{prefix}{number}")) for number in numbers]
+
+
+def _evaluated(config: Config) -> list[str]:
+    return [parse_selection(entry)[0] for entry in config.data.evaluate]
+
+
+def _is_finished(run: RunFolder, config: Config) -> bool:
+    name = config.candidates.names[0]
+    return all(run.predictions_file(name, TRAINED, corpus).exists() for corpus in _evaluated(config))
+
+
+def _failure_of(path: Path) -> str:
+    failure = store.read_json(path)
+    return f"{failure['line']} [{failure['code']}]"
+
+
+def _rows(run: RunFolder, corpus: str) -> Rows:
+    constants = store.read_json(run.facts)["constants"]
+    return Rows(store.read_records(run.evaluation_rows(corpus), Example), constants[corpus])
+
+
+def _answers(run: RunFolder, config: Config, rows: Mapping[str, Rows]) -> Answers:
+    """Predictions of a finished run by corpus, made for the texts of these rows.
+
+    Targets may differ and are not read: a cell without a source fits its weak VAD on fewer texts.
+    """
+    for corpus, scored in rows.items():
+        own = {row.id: row.text for row in store.read_records(run.evaluation_rows(corpus), Example)}
+        if own != {row.id: row.text for row in scored.examples}:
+            raise InputError(
+                f"has other rows of {corpus} than `full`", where=str(run.root), next_step="remove it and run again"
+            )
+    name = config.candidates.names[0]
+    return {corpus: store.read_records(run.predictions_file(name, TRAINED, corpus), Prediction) for corpus in rows}
+
+
+def _share_of_b(run: RunFolder, config: Config) -> float | None:
+    """Which part of the rows drawn came from source B; None where the run has one source."""
+    log = run.training(config.candidates.names[0]) / TRAINING_LOG
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    windows = (json.loads(line)["sampler"]["drawn"] for line in reversed(lines) if '"sampler"' in line)
+    drawn: dict[str, int] = next(windows, {})
+    n_rows = sum(number for source, number in drawn.items() if source != "pairs")
+    return round(drawn[config.data.source_b] / n_rows, 4) if n_rows and config.data.source_b in drawn else None

@@ -92,9 +92,7 @@ def _batches(codec: Codec, config: Config, n_rows: int) -> tuple[list[Source], l
     generator = random.Random(config.run.seed)
     rows = generator.sample(data.training, min(n_rows, len(data.training)))
     pairs = generator.sample(data.pairs, min(max(1, round(PAIR_SHARE * len(rows))), len(data.pairs)))
-    spread = config.training.digit_spread
-    items = [Item((encode_row(codec, row, spread),)) for row in rows]
-    items += [encode_pair(codec, pair, spread) for pair in pairs]
+    items = [Item((encode_row(codec, row),)) for row in rows] + [encode_pair(codec, pair) for pair in pairs]
     items.sort(key=lambda item: tokens_of([item]))
     size = config.training.batch_rows
     batches = [items[start : start + size] for start in range(0, len(items), size)]

@@ -43,7 +43,9 @@ class Memory(Record):
     several passes."""
 
 
-def estimate_memory(candidate: Candidate, settings: TrainingSettings, rows: Sequence[EncodedRow], dtype: str) -> Memory:
+def estimate_memory(
+    candidate: Candidate, settings: TrainingSettings, rows: Sequence[EncodedRow], dtype: str, *, several: bool = False
+) -> Memory:
     """The memory that training takes, from the architecture alone: no weight is read, no number computed.
 
     Parameters are counted, and one forward pass is traced with tensors that have shapes and no contents.
@@ -53,6 +55,7 @@ def estimate_memory(candidate: Candidate, settings: TrainingSettings, rows: Sequ
         settings: the `[training]` section.
         rows: the longest rows that one forward pass may have to take.
         dtype: `bf16` or `fp32`.
+        several: whether a step adds up several forward passes.
     """
     with torch.device("meta"):
         model = build(candidate).eval()
@@ -62,7 +65,6 @@ def estimate_memory(candidate: Candidate, settings: TrainingSettings, rows: Sequ
     n_all = sum(parameter.numel() for parameter in model.parameters())
     n_trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     weights, gradients, optimiser, average = FLOAT * n_all, FLOAT * n_trained, 2 * FLOAT * n_trained, FLOAT * n_trained
-    several = 0 < settings.micro_rows < settings.batch_rows
     program = memory_now()
     moving = kept + gradients if several else max(kept, gradients)
     return Memory(weights=weights, gradients=gradients, optimiser=optimiser, average=average, activations=kept,

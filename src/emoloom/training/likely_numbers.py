@@ -26,7 +26,7 @@ def histogram(target: torch.Tensor, spread: float, places: int) -> torch.Tensor:
 
 
 def drawn_vad(row: TrainingRow, spread: float) -> Vad:
-    """One number of the histogram of each axis; the same whenever the row is asked again.
+    """One number of the histogram of each axis; the same whenever the row is asked again, whatever the seed of the run.
 
     With the target itself in the input, a model would learn the second decimal behind the right first one only, and
     would not know the best one behind the neighbour that it may well write.

@@ -194,11 +194,13 @@ def histogram_loss(digits: Digits, weights: torch.Tensor) -> tuple[torch.Tensor,
     rest, one = weights[:, :-1], weights[:, -1:]
     lead = torch.cat([rest.sum(1, keepdim=True), one], dim=1) / weights.sum(1, keepdim=True)
     total = -(lead * digits.lead).sum()
-    for place, spoken in enumerate(digits.decimals):
+    below_one = ~digits.is_one  # behind a 1 there are no decimals of a lead of 0
+    rest, shown = rest[below_one], digits.shown[below_one]
+    for place, spoken in enumerate(digits.decimals[:, below_one]):
         cells = rest.view(len(rest), 10, -1)
         share = cells.sum(2) / cells.sum((1, 2))[:, None]
-        total = total - ((share * spoken).sum(1) * ~digits.is_one).sum()
-        rest = cells[range(len(rest)), digits.shown[:, place]]
+        total = total - (share * spoken).sum()
+        rest = cells[range(len(rest)), shown[:, place]]
     return total, len(weights)
 
 

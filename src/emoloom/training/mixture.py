@@ -110,14 +110,19 @@ class Sampler:
         return start + (end - start) * min(1.0, n_drawn / self._settings.cooling_items)
 
     def shares(self, n_drawn: int) -> list[float]:
-        """Probability of each source now; the priors until every source has a confidence."""
-        known = [value for value in self.confidence if value is not None]
-        if self._settings.sampler == "prior" or len(known) < len(self._priors):
+        """Probability of each source now.
+
+        Sources without a confidence keep their prior: nothing is known of them yet, or they have no labels at all. The
+        others share what is left.
+        """
+        known = {source: value for source, value in enumerate(self.confidence) if value is not None}
+        if self._settings.sampler == "prior" or len(known) < 2:
             return self._priors
         temperature = self.temperature(n_drawn)
-        least = min(known)
-        weights = [p * math.exp(-(c - least) / temperature) for p, c in zip(self._priors, known, strict=True)]
-        return [weight / sum(weights) for weight in weights]
+        least = min(known.values())
+        weights = {s: self._priors[s] * math.exp(-(c - least) / temperature) for s, c in known.items()}
+        scale = sum(self._priors[source] for source in known) / sum(weights.values())
+        return [weights[source] * scale if source in known else prior for source, prior in enumerate(self._priors)]
 
     def update(self, source: int, mean: float) -> None:
         """Take one step's mean probability of a source's label tokens into its average."""

@@ -142,8 +142,8 @@ class Objective:
         if self._reads_numbers:
             starts, written = zip(*numbers, strict=True)
             expected = self._reader.digits(logits, starts, written).expected.view(-1, len(AXES))
-            if self._settings.regress_by == "histogram":
-                likely = histogram(gold_vad(rows).flatten(), self._settings.number_spread, len(written[0]) - 2)
+            if self._settings.digit_spread:
+                likely = histogram(gold_vad(rows).flatten(), self._settings.digit_spread, len(written[0]) - 2)
                 digits = self._reader.digits(logits, starts, written, self._settings.number_temperature)
                 sums["reg"], _ = losses.histogram_loss(digits, likely)
             else:

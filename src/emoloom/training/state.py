@@ -104,14 +104,16 @@ def resume(folder: Path, state: State, budget_tokens: int) -> Progress | None:
 
 
 def _is_behind(path: Path, log: Path, budget_tokens: int) -> bool:
-    """Whether training to the budget ends before a checkpoint's last step: less than half of it was left for it."""
+    """Whether training to the budget ends before a checkpoint's last step: less than half of it was left for it.
+
+    So is one whose log does not reach it: the log is on disk before the checkpoint is, and was begun anew since.
+    """
     reached = checkpoint.read_state(path)
     step, tokens = reached.get("step"), reached.get("tokens")
     if not isinstance(step, int) or not isinstance(tokens, int) or step < 2:
         return False  # a first step is always made; what is no checkpoint of ours is refused when it is loaded
-    lines = log.read_text(encoding="utf-8").splitlines()[: step - 1] if log.exists() else []
-    before = int(json.loads(lines[-1])["tokens"]) if len(lines) == step - 1 else tokens
-    return tokens + before > 2 * budget_tokens
+    lines = log.read_text(encoding="utf-8").splitlines()[:step] if log.exists() else []
+    return len(lines) < step or tokens + int(json.loads(lines[-2])["tokens"]) > 2 * budget_tokens
 
 
 def cut_log(folder: Path, steps: int) -> None:
