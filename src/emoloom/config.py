@@ -36,7 +36,7 @@ class DataSettings(Section):
     """Which texts are trained on and which are scored."""
 
     data_dir: str = ""
-    """Folder with the official corpus files, one sub-folder a corpus; not needed for `builtin` and `builtin-probe`."""
+    """Folder with the official corpus files, one sub-folder a corpus; what is built in and `jsonl:` need none."""
     source_a: str = "builtin"
     """Training source A."""
     source_b: str = ""
@@ -129,9 +129,9 @@ class TrainingSettings(Section):
     regress_by: Literal["expectation", "histogram"] = "expectation"
     """L_reg: squared error of the expected number, or cross-entropy of digits with a histogram of likely numbers."""
     number_spread: float = Field(0.1, ge=0.01, le=0.5)
-    """Standard deviation of that histogram: the wider, the nearer greedy digits are to a mean."""
+    """Standard deviation of the histogram of `regress_by`: the wider, the nearer greedy digits are to a mean."""
     number_temperature: float = Field(5.0, ge=1.0, le=100.0)
-    """Logits of digits are divided by it there: what the model writes is that much sharper than the histogram."""
+    """The histogram is matched at this temperature, so that what is written is that much sharper."""
     label_adjustment: float = Field(0.0, ge=0.0, le=2.0)
     """Strength of logit adjustment on label tokens: what is learnt is p(label | text) / share(label)^strength."""
     label_weight: float = Field(1.0, gt=0.0, le=100.0)
@@ -169,7 +169,7 @@ class DecodingSettings(Section):
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the normative forward."""
     batch_rows: int = Field(4, ge=1, le=256)
-    """B of the pinned shape [B, L]."""
+    """Rows of one normative forward, B of its pinned shape [B, L]."""
     max_new_tokens: int = Field(56, ge=48, le=512)
     """Token limit of an answer, end-of-sequence included."""
     draft_rows: int = Field(128, ge=1, le=1024)

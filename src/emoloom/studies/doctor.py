@@ -31,7 +31,6 @@ OPTIONAL = {
     "peft": "training with LoRA",
     "ray": "screens over several machines",
     "jinja2": "the HTML report",
-    "polars": "tables as data frames and Parquet files",
     "trl": "the peer that training is measured against",
 }
 """Libraries that a screen can do without, and what each is for."""
