@@ -38,9 +38,7 @@ def corpora_list() -> None:
     for name in corpus_names():
         source = corpus_source(name)
         print(f"{name:22} {source.licence:18} {source.where_to_get}")
-    print(
-        f"{'jsonl:PATH':22} {'yours':18} one JSON object a line: text, labels with taxonomy, or vad; optional id, split"
-    )
+    print(f"{'jsonl:PATH':22} {'yours':18} an object a line: text, labels with taxonomy or vad; optional id, split")
     print(f"{'flips:NAME':22} {'as NAME':18} evaluation only: mirrored pairs made of NAME's evaluation split")
 
 

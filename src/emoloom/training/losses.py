@@ -197,7 +197,7 @@ def histogram_loss(digits: Digits, weights: torch.Tensor) -> tuple[torch.Tensor,
     below_one = ~digits.is_one  # behind a 1 there are no decimals of a lead of 0
     rest, shown = rest[below_one], digits.shown[below_one]
     for place, spoken in enumerate(digits.decimals[:, below_one]):
-        cells = rest.view(len(rest), 10, -1)
+        cells = rest.reshape(len(rest), 10, rest.shape[1] // 10)
         share = cells.sum(2) / cells.sum((1, 2))[:, None]
         total = total - (share * spoken).sum()
         rest = cells[range(len(rest)), shown[:, place]]
