@@ -239,7 +239,7 @@ def test_every_term_reaches_the_weights_and_only_those_that_are_on(
     material = material_with_all_terms()
     settings = SETTINGS.model_copy(update={**ALL_TERMS, "classify_by": classify_by, "regress_by": regress_by})
     items = [Item((encode_row(codec, r, settings.digit_spread),)) for r in material.sources[1].rows[:3]]
-    items.append(encode_pair(codec, material.pairs[0], settings.digit_spread))
+    items.append(encode_pair(codec, material.pairs[0]))
     objective = Objective(codec, settings, material.sources, load_lexicon("builtin"))
     model = tiny_llama(layers=2)
     heads = Heads(32, model.device)

@@ -17,7 +17,7 @@ from emoloom.contract.prompt import studied_decimals
 from emoloom.models.codec import Codec
 from emoloom.records import Target, TrainingRow, Vad
 from emoloom.training.batches import learnt_places
-from emoloom.training.encoding import EncodedRow, Item, encode_pair, encode_row
+from emoloom.training.encoding import Item, encode_pair, encode_row
 from emoloom.training.heads import Heads
 from emoloom.training.likely_numbers import drawn_vad, histogram
 from emoloom.training.losses import Digits, histogram_loss
@@ -142,30 +142,37 @@ def test_drawn_numbers_are_spread_as_the_histogram_and_fixed_by_the_row() -> Non
         assert len({drawn_vad(row(f"row {n}", 0.5), 0.1).v for n in range(300)}) > 150
 
 
-def digit_places(encoded: EncodedRow) -> set[int]:
-    numbers = [stretch for stretch in encoded.stretches if stretch.kind == "number"]
-    return {number.start + at for number in numbers for at in (0, 2, 3)}
-
-
-def test_digits_are_learnt_by_one_term_alone(codec: Codec) -> None:
-    """With a histogram L_lm leaves them out and the answer shows drawn numbers, but in pairs, which L_flip reads."""
+def test_the_answer_shows_drawn_numbers_but_in_pairs_which_the_flip_term_reads(codec: Codec) -> None:
     plain, spread = encode_row(codec, row("x", 0.5)), encode_row(codec, row("x", 0.5), 0.1)
-    assert digit_places(plain) <= set(learnt_places(plain))
-    assert set(learnt_places(spread)) == set(learnt_places(plain)) - digit_places(plain)
     written = [stretch.text for stretch in spread.stretches if stretch.kind == "number"]
     assert written == [f"{value:.2f}" for value in drawn_vad(row("x", 0.5), 0.1).as_tuple()]
+    assert learnt_places(plain) == learnt_places(spread)
     pair = material_with_all_terms().pairs[0]
-    for encoded, of in zip(encode_pair(codec, pair, 0.1).rows, (pair.first, pair.second), strict=True):
+    for encoded, of in zip(encode_pair(codec, pair).rows, (pair.first, pair.second), strict=True):
         texts = [stretch.text for stretch in encoded.stretches if stretch.kind == "number"]
         assert texts == [f"{value:.2f}" for value in of.target.vad.as_tuple()]
-        assert not digit_places(encoded) & set(learnt_places(encoded))
 
 
-def test_zeros_behind_a_one_are_left_to_the_language_model(codec: Codec) -> None:
-    encoded = next(e for n in range(999) if (e := encode_row(codec, row(f"{n}", 1.0), 0.2)).stretches[1].text == "1.00")
-    start = encoded.stretches[1].start
-    assert start not in learnt_places(encoded)
-    assert {start + 1, start + 2, start + 3} <= set(learnt_places(encoded))
+@pytest.mark.parametrize("v", [0.5, 1.0])
+def test_language_model_term_learns_that_a_digit_stands_there_and_not_which(codec: Codec, v: float) -> None:
+    """-log P(0 or 1) at each lead and -log P(a digit) at each decimal; the zeros behind a 1 are learnt as they are."""
+    named = (f"{n}" for n in range(999))
+    shows = {0.5: "0", 1.0: "1"}[v]
+    encoded = next(e for n in named if (e := encode_row(codec, row(n, v), 0.2)).stretches[1].text.startswith(shows))
+    objective = Objective(codec, by_histogram(0.2), material_with_all_terms().sources, load_lexicon("builtin"))
+    model = tiny_llama(layers=2)
+    measured = objective.measure(model, Heads(32, torch.device("cpu")), [Item((encoded,))])
+    with torch.inference_mode():
+        shares = model(torch.tensor([encoded.ids])).logits[0].float().softmax(1)
+    digits = [codec.encode_text(character)[0] for character in "0123456789"]
+    allowed = {place: [encoded.ids[place]] for place in learnt_places(encoded)}
+    for number in (stretch for stretch in encoded.stretches if stretch.kind == "number"):
+        allowed[number.start] = digits[:2]
+        if number.text.startswith("0"):
+            allowed |= {number.start + 2: digits, number.start + 3: digits}
+    expected = -sum(math.log(float(shares[place - 1, ids].sum())) for place, ids in allowed.items())
+    assert float(measured.sums["lm"].detach()) == pytest.approx(expected, rel=1e-4)
+    assert objective.counts([Item((encoded,))])["lm"] == len(allowed)
 
 
 @pytest.mark.parametrize("regress_by", ["expectation", "histogram"])

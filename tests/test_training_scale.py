@@ -41,7 +41,7 @@ def test_eight_times_one_is_four_times_two_is_one_times_eight(
     common = {"clip_norm": 1e9, "learning_rate": 1.0, "classify_by": classify_by, "regress_by": regress_by}
     all_terms = SETTINGS.model_copy(update={**ALL_TERMS, **common})
     items = [Item((encode_row(codec, row, all_terms.digit_spread),)) for row in material.sources[1].rows[:6]]
-    items += [encode_pair(codec, pair, all_terms.digit_spread) for pair in material.pairs[:2]]
+    items += [encode_pair(codec, pair) for pair in material.pairs[:2]]
     found = {}
     for micro in (0, micro_rows):
         model = tiny_llama(layers=2)

@@ -249,11 +249,10 @@ class Course:
         return dict(zip(terms, sums.tolist(), strict=True)), [(total, count) for total, count in seen.tolist()]
 
     def _encoded(self, draw: Draw) -> Item:
-        spread = self._settings.digit_spread
         if draw.source == PAIRS:
-            return encode_pair(self._codec, self._material.pairs[draw.row], spread)
+            return encode_pair(self._codec, self._material.pairs[draw.row])
         row = self._material.sources[draw.source].rows[draw.row]
-        return Item((encode_row(self._codec, row, spread),), draw.source)
+        return Item((encode_row(self._codec, row, self._settings.digit_spread),), draw.source)
 
 
 def measure_tokens_per_second(

@@ -95,6 +95,13 @@ class Digits(NamedTuple):
         lead = self.lead.exp()
         return lead[:, 0] * below_one + lead[:, 1]
 
+    @property
+    def of_shown(self) -> torch.Tensor:
+        """log p of the digits in the input among digits, summed over all numbers and places that are seen."""
+        below_one = ~self.is_one
+        seen = self.decimals[:, below_one].gather(2, self.shown[below_one].T[:, :, None])
+        return self.lead.gather(1, self.is_one.long()[:, None]).sum() + seen.sum()
+
 
 class _CrossEntropy(torch.autograd.Function):
     """Sum of -w log softmax(hidden head^T + added)[target], logits in chunks: no table of fp32 logits is ever whole.

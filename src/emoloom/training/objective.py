@@ -108,6 +108,8 @@ class Objective:
             sums["cls"], _ = losses.classification_loss_of_logits(logits, gold_labels([rows[k] for k in known]))
         if self._reads_labels or self._reads_numbers:
             sums |= self._read(hidden, n_prefix, head, items, rows)
+        if self._settings.digit_spread:  # which digit stands there is for L_reg; that one does is for L_lm
+            sums["lm"] = sums["lm"] + sums["digits"]
         return Measured({term: sums[term] for term in self.weights}, _confidence(items, spoken.each))
 
     def _read(
@@ -141,11 +143,13 @@ class Objective:
         sums: dict[str, torch.Tensor] = {}
         if self._reads_numbers:
             starts, written = zip(*numbers, strict=True)
-            expected = self._reader.digits(logits, starts, written).expected.view(-1, len(AXES))
+            read = self._reader.digits(logits, starts, written)
+            expected = read.expected.view(-1, len(AXES))
             if self._settings.digit_spread:
                 likely = histogram(gold_vad(rows).flatten(), self._settings.digit_spread, len(written[0]) - 2)
                 digits = self._reader.digits(logits, starts, written, self._settings.number_temperature)
                 sums["reg"], _ = losses.histogram_loss(digits, likely)
+                sums["digits"] = read.of_shown
             else:
                 sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows))
             first = [place for place, row in enumerate(_first_of_pairs(items)) if row]
