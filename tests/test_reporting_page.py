@@ -393,7 +393,15 @@ def test_report_writes_the_page_of_an_ablation_and_refuses_what_is_none(tmp_path
     text = "".join(Document((folder / "ablation.html").read_text(encoding="utf-8")).text)
     assert "(3 training seeds)" in text
     assert "It sets training.lambda_vad = 1.0" in text
-    for garbage in ("[]", "{}", '{"cells": 3, "seeds": [], "comparisons": []}', '{"comparisons": [{"cell": 1}]}', "x"):
+    undescribed = make_ablation().model_dump_json().replace('"name":"sft"', '"name":"other"')
+    for garbage in (
+        undescribed,
+        "[]",
+        "{}",
+        '{"cells": 3, "seeds": [], "comparisons": []}',
+        '{"comparisons": [{"cell": 1}]}',
+        "x",
+    ):
         result.write_text(garbage, encoding="utf-8")
         with pytest.raises(InputError, match=r"is not what an ablation writes|cannot be read"):
             write_ablation_page(folder)

@@ -66,12 +66,14 @@ def render_ablation(name: str, result: Result) -> str:
 
 def _says(found: Sequence[Comparison]) -> str:
     """Which cells are better than their reference, which are worse, and which differ in nothing that can be shown."""
-    groups: dict[str, list[str]] = {"better": [], "worse": [], "better and worse": [], "no different": []}
+    phrases = {
+        (True, False): "better than its reference", (False, True): "worse than its reference",
+        (True, True): "better and worse than its reference", (False, False): "no difference shown",
+    }  # fmt: skip
+    groups: dict[str, list[str]] = {phrase: [] for phrase in phrases.values()}
     for comparison in found:
-        words = [word for word in ("better", "worse") if comparison.says(word)]
-        groups[" and ".join(words) or "no different"].append(comparison.cell)
-    parts = [f"{word} than its reference: {', '.join(names)}" for word, names in groups.items() if names]
-    text = "; ".join(parts).replace("no different than its reference", "no difference shown")
+        groups[phrases[comparison.says("better"), comparison.says("worse")]].append(comparison.cell)
+    text = "; ".join(f"{phrase}: {', '.join(names)}" for phrase, names in groups.items() if names)
     return f"{text[0].upper()}{text[1:]}." if text else "Nothing is finished that could be compared."
 
 

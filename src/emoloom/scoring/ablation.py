@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from emoloom.records import Example, Prediction, Record, Vad
 from emoloom.scoring.alignment import align
@@ -111,6 +112,13 @@ class Result(Record):
     drawn_from_b: dict[str, float]
     """`CELL, seed N` to the share of rows drawn from source B, for the cells that ask about the sampler or noise."""
 
+    @model_validator(mode="after")
+    def _cells_are_described(self) -> Self:
+        unknown = {comparison.cell for comparison in self.comparisons} - {cell.name for cell in self.cells}
+        if unknown:
+            raise ValueError(f"cell {min(unknown)} is compared and not described")
+        return self
+
 
 class _Seeds(NamedTuple):
     """One metric of one cell in all seeds."""
@@ -147,10 +155,10 @@ def _outcomes(
     found: list[tuple[dict[str, Any], float | None]] = []
     for corpus, scored in rows.items():
         draws = Draws(bootstrap, 0, corpus)
+        ours, others = (_by_metric([answers[corpus] for answers in seeds], scored) for seeds in (mine, theirs))
         for metric in OUTCOMES:
-            ours, others = (_seeds([answers[corpus] for answers in seeds], scored, metric) for seeds in (mine, theirs))
-            if ours is not None and others is not None:
-                found.append(_measured(corpus, metric, names, ours, others, draws))
+            if metric in ours and metric in others:
+                found.append(_measured(corpus, metric, names, ours[metric], others[metric], draws))
     adjusted = iter(holm([p for _, p in found if p is not None]))
     outcomes = []
     for fields, p in found:
@@ -205,14 +213,16 @@ def says(outcome: Outcome) -> str:
     return "better" if gain > 0 else "worse"
 
 
-def _seeds(seeds: Sequence[Sequence[Prediction]], scored: Rows, metric: str) -> _Seeds | None:
-    """Per-unit columns of a metric in every seed; None where the corpus does not have it."""
-    by_unit, block = [], None
+def _by_metric(seeds: Sequence[Sequence[Prediction]], scored: Rows) -> dict[str, _Seeds]:
+    """Per-unit columns of each metric that the corpus has in every seed."""
+    units, constant = units_of(scored.examples), Vad.model_validate(scored.constant)
+    found: dict[str, list[tuple[Floats, Block]]] = {}
     for predictions in seeds:
-        aligned = align("a cell", scored.examples, predictions)
-        blocks = blocks_of(scored.examples, aligned, Vad.model_validate(scored.constant))
-        block = next((b for b in blocks if metric in b.values(b.columns.sum(axis=0))), None)
-        if block is None:
-            return None
-        by_unit.append(sums_by_unit(block.columns, units_of(scored.examples)))
-    return _Seeds(by_unit, block) if block is not None else None
+        for block in blocks_of(scored.examples, align("a cell", scored.examples, predictions), constant):
+            by_unit = sums_by_unit(block.columns, units)
+            for metric in block.values(by_unit.sum(axis=0)):
+                found.setdefault(metric, []).append((by_unit, block))
+    return {
+        metric: _Seeds([by_unit for by_unit, _ in each], each[-1][1])
+        for metric, each in found.items() if len(each) == len(seeds)
+    }  # fmt: skip

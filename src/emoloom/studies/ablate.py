@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,8 @@ from emoloom.errors import InputError
 from emoloom.progress import Say
 from emoloom.records import Example, Prediction
 from emoloom.scoring.ablation import RESULT, Answers, Cell, Result, Rows, compare_cells
-from emoloom.store import TRAINED, TRAINING_LOG, RunFolder
+from emoloom.screening.systems import training_logs
+from emoloom.store import TRAINED, RunFolder
 from emoloom.studies.ablation_grid import FULL
 
 
@@ -44,7 +44,7 @@ def _twin(cell: Cell, cells: Sequence[Cell]) -> Cell:
 
 
 def run_cells(
-    cells: Sequence[Cell], seeds: Sequence[int], config: Config, folder: Path, run_cell: Callable[[Config], Path],
+    cells: Sequence[Cell], seeds: Sequence[int], config: Config, folder: Path, run_cell: Callable[[Config], object],
     say: Say,
 ) -> None:  # fmt: skip
     """Train and decode what is not done yet; a cell that fails leaves its coded failure in its folder.
@@ -148,9 +148,7 @@ def _answers(run: RunFolder, config: Config, rows: Mapping[str, Rows]) -> Answer
 
 def _share_of_b(run: RunFolder, config: Config) -> float | None:
     """Which part of the rows drawn came from source B; None where the run has one source."""
-    log = run.training(config.candidates.names[0]) / TRAINING_LOG
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    windows = (json.loads(line)["sampler"]["drawn"] for line in reversed(lines) if '"sampler"' in line)
-    drawn: dict[str, int] = next(windows, {})
+    entries = training_logs(run, config)[config.candidates.names[0]]
+    drawn: dict[str, int] = next((entry["sampler"]["drawn"] for entry in reversed(entries) if "sampler" in entry), {})
     n_rows = sum(number for source, number in drawn.items() if source != "pairs")
     return round(drawn[config.data.source_b] / n_rows, 4) if n_rows and config.data.source_b in drawn else None

@@ -95,6 +95,11 @@ class Digits(NamedTuple):
         lead = self.lead.exp()
         return lead[:, 0] * below_one + lead[:, 1]
 
+    def at(self, temperature: float) -> Digits:
+        """The same digits with their logits divided by a temperature."""
+        lead, decimals = (functional.log_softmax(part / temperature, dim=-1) for part in (self.lead, self.decimals))
+        return self._replace(lead=lead, decimals=decimals)
+
     @property
     def of_shown(self) -> torch.Tensor:
         """log p of the digits in the input among digits, summed over all numbers and places that are seen."""

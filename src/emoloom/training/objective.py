@@ -143,13 +143,12 @@ class Objective:
         sums: dict[str, torch.Tensor] = {}
         if self._reads_numbers:
             starts, written = zip(*numbers, strict=True)
-            read = self._reader.digits(logits, starts, written)
-            expected = read.expected.view(-1, len(AXES))
+            digits = self._reader.digits(logits, starts, written)
+            expected = digits.expected.view(-1, len(AXES))
             if self._settings.digit_spread:
                 likely = histogram(gold_vad(rows).flatten(), self._settings.digit_spread, len(written[0]) - 2)
-                digits = self._reader.digits(logits, starts, written, self._settings.number_temperature)
-                sums["reg"], _ = losses.histogram_loss(digits, likely)
-                sums["digits"] = read.of_shown
+                sums["reg"], _ = losses.histogram_loss(digits.at(self._settings.number_temperature), likely)
+                sums["digits"] = digits.of_shown
             else:
                 sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows))
             first = [place for place, row in enumerate(_first_of_pairs(items)) if row]

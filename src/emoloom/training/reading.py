@@ -78,19 +78,16 @@ class Reader:
         bias = None if getattr(head, "bias", None) is None else head.bias[self.vocabulary]
         return functional.linear(hidden, weight.to(hidden.dtype), bias).float()
 
-    def digits(
-        self, logits: torch.Tensor, starts: Sequence[int], written: Sequence[str], temperature: float = 1.0
-    ) -> Digits:
+    def digits(self, logits: torch.Tensor, starts: Sequence[int], written: Sequence[str]) -> Digits:
         """The model's digits of each number.
 
         Args:
             logits: [positions, columns].
             starts: position of the first character of each number; the others follow.
             written: each number of the input as text, all with the same number of decimals.
-            temperature: logits are divided by it.
         """
         start = torch.tensor(starts)
-        logits = logits[:, self._digit_columns] / temperature
+        logits = logits[:, self._digit_columns]
         lead = functional.log_softmax(logits[start, :2], dim=1)
         places = [logits[start + 2 + place] for place in range(len(written[0]) - 2)]
         shown = torch.tensor([[int(character) for character in text[2:]] for text in written])
