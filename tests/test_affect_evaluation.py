@@ -79,8 +79,8 @@ def test_rows_without_gold_are_refused() -> None:
 
 
 def test_label_guess_learns_and_always_answers() -> None:
-    moods = [("so happy and glad today", "joyful"), ("crying alone and sad", "sad"), ("scared of the dark", "afraid")]
-    rows = [labelled(f"{text} {k}", label) for k in range(6) for text, label in moods]
+    moods = [("so happy and glad today", "joy"), ("crying alone and sad", "sadness"), ("scared of the dark", "fear")]
+    rows = [(f"{text} {k}", (label,)) for k in range(6) for text, label in moods]
     guess = fit_label_guess(rows)
     assert guess(["glad and happy", "sad, crying", "dark and scared"]) == [("joy",), ("sadness",), ("fear",)]
     assert all(guess(["", "qwrtz", "!!"]))

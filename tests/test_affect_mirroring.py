@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emoloom.affect.mirroring.antonyms import antonyms, inflect
-from emoloom.affect.mirroring.rewrites import MAX_CHARS, MAX_WORDS, attempt, mirror
+from emoloom.affect.mirroring.rewrites import MAX_CHARS, MAX_WORDS, attempt
 from emoloom.affect.mirroring.sites import MOST_SITES
 from emoloom.contract.prompt import MAX_TEXT_CHARS
 
@@ -14,7 +14,7 @@ KINDS = {"feeling", "quality", "predicate", "verb", "noun", "mass", "adverb", "d
 
 def made(text: str, how: str) -> str | None:
     """The rewrite of one kind."""
-    found = [candidate.text for candidate in mirror(text) if candidate.how == how]
+    found = [candidate.text for candidate in attempt(text)[0] if candidate.how == how]
     assert len(found) <= 1
     return found[0] if found else None
 
@@ -174,7 +174,7 @@ def test_traps_are_refused_with_a_reason(text: str, reason: str) -> None:
      "He is right here", "Well, the train came", "I want it so bad", "Love and work"],
 )  # fmt: skip
 def test_homographs_are_not_mirrored(text: str) -> None:
-    assert mirror(text) == []
+    assert attempt(text)[0] == []
 
 
 def test_more_words_than_may_be_mirrored() -> None:
@@ -243,7 +243,7 @@ def test_any_text_gives_the_same_bounded_rewrites_twice(text: str) -> None:
 )
 def test_every_affective_word_is_turned(words: list[str]) -> None:
     text = " ".join(f"What a {word} song." for word in words)
-    for candidate in mirror(text):
+    for candidate in attempt(text)[0]:
         assert list(candidate.mirrored) == words
         assert candidate.text.count("song") == len(words)
         for word in set(words) - {antonyms()[word][0].opposite for word in words}:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emoloom.config import Config, RunSettings, config_template, load_config, with_changes
+from emoloom.config import Config, RunSettings, config_from_json, config_template, load_config, with_changes
 from emoloom.errors import InputError
 
 
@@ -101,6 +101,8 @@ def test_unknown_keys_and_sections_name_the_nearest(tmp_path, text, parts):
         ("decoding", 'dtype = "fp16"'),
         ("decoding", "max_new_tokens = 47"),
         ("scoring", "bootstrap = 99"),
+        ("screening", "rate_factors = [1.0, 0.0]"),
+        ("screening", "rate_factors = [-1.0]"),
     ],
 )
 def test_wrong_types_and_ranges_name_key_and_value(tmp_path, section, setting):
@@ -170,6 +172,17 @@ def test_files_that_cannot_be_read(tmp_path):
     assert "no such config file" in refused(tmp_path / "absent.toml")
     assert "emoloom init" in refused(tmp_path / "absent.toml")
     assert "cannot be read" in refused(tmp_path)
+
+
+def test_a_rate_stands_once():
+    with pytest.raises(InputError, match="a rate factor is there twice"):
+        load_config(None, ("screening.rate_factors=[1.0, 1.0000000001]",))
+
+
+def test_what_is_no_config_is_refused():
+    for tree in ([], 3, None, "x"):
+        with pytest.raises(InputError, match="is no config"):
+            config_from_json(tree, "config.json")
 
 
 def test_settings_are_frozen():

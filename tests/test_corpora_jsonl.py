@@ -90,6 +90,8 @@ def test_dev_is_the_evaluation_split_where_there_is_no_eval(tmp_path: Path) -> N
         ({**GOOD, "id": "a\nb"}, "id is not a printable string"),
         ({**GOOD, "id": "first"}, "id 'first' stands already on line 1"),
         ({**GOOD, "tags": ["\ud800"]}, "tags is not a list of strings"),
+        ({**GOOD, "tags": ["long", "speaker-turn"]}, "the tag 'speaker-turn' is reserved"),
+        ({**GOOD, "tags": ["mirrored"]}, "the tag 'mirrored' is reserved"),
     ],
 )
 def test_malformed(tmp_path: Path, row: dict[str, object] | str, reason: str) -> None:

@@ -215,6 +215,9 @@ def test_a_corpus_without_a_pair_and_a_wrong_name_are_refused(tmp_path: Path) ->
             check_names(DataSettings.model_validate({"evaluate": ("builtin", wrong)}))
     with pytest.raises(InputError, match="unknown corpus 'flips:builtin'"):
         check_names(DataSettings.model_validate({"source_a": "flips:builtin"}))
+    for wrong in ({"source_a": "jsonl:tpyo.jsonl"}, {"evaluate": ("flips:jsonl:tpyo.jsonl:4",)}):
+        with pytest.raises(InputError, match="no such file"):
+            check_names(DataSettings.model_validate(wrong))
 
 
 def test_pairs_alone_have_nothing_to_rank_by() -> None:

@@ -166,6 +166,30 @@ def test_shuffled_labels_change_places_and_nothing_else(tmp_path: Path) -> None:
     assert Counter(r.target.labels for r in plain) == Counter(r.target.labels for r in shuffled)
 
 
+def test_shuffled_labels_keep_their_taxonomy_and_rows_without_labels_their_place(tmp_path: Path) -> None:
+    rows = [row(f"text number {n} of one kind", "joy") for n in range(20)]
+    rows += [row(f"text number {n} of another kind", "jealous", taxonomy="empathetic-32") for n in range(20)]
+    rows += [{"text": f"happy with {n}", "vad": [0.9, 0.6, 0.7], "split": "train"} for n in range(20)]
+    source = write_corpus(tmp_path / "rows.jsonl", rows)
+    plain, shuffled = (prepared(source_b=source, shuffled_b=share) for share in (0.0, 1.0))
+    assert [r.id for r in plain.training] == [r.id for r in shuffled.training]
+    assert Counter(r.target.labels for r in plain.training) == Counter(r.target.labels for r in shuffled.training)
+    assert plain.facts["left_out"] == shuffled.facts["left_out"]
+    assert sum(a.target.labels != b.target.labels for a, b in zip(plain.training, shuffled.training, strict=True)) > 5
+
+
+def test_human_vad_stands_beside_a_source_of_coarse_labels(tmp_path: Path) -> None:
+    """Ekman's names are labels of the contract too, though no projection says so."""
+    coarse = [row(f"{text} {n}", label, taxonomy="ekman-7") for n in range(9) for text, label in
+              (("so happy and glad", "joy"), ("crying and sad", "sadness"))]  # fmt: skip
+    gold = [{"text": f"happy with {n}", "vad": [0.9, 0.6, 0.7], "split": "train"} for n in range(9)]
+    found = prepared(source_a=write_corpus(tmp_path / "a.jsonl", coarse),
+                     gold_vad=write_corpus(tmp_path / "g.jsonl", gold))  # fmt: skip
+    guessed = [r for r in found.training if not r.labels_known]
+    assert len(guessed) == 9
+    assert all("joy" in r.target.labels for r in guessed)
+
+
 def test_human_vad_without_labels_is_trained_on_with_guessed_ones(tmp_path: Path) -> None:
     rows = [{"id": str(n), "split": "train", "text": f"happy with {n}", "vad": [0.9, 0.6, 0.7]} for n in range(20)]
     file = tmp_path / "gold.jsonl"

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emoloom.corpora.cleaning import part_leaks
 from emoloom.corpora.registry import corpus_names, corpus_source, read_corpus
-from emoloom.corpora.selection import leaks, parse_selection, sample_rows
+from emoloom.corpora.selection import parse_selection, sample_rows
 from emoloom.corpora.stats import corpus_stats
 from emoloom.errors import InputError
 from emoloom.records import Example
@@ -169,7 +170,7 @@ def test_samples_depend_on_the_seed_and_refuse_nothing() -> None:
 
 def test_leaks_between_corpora() -> None:
     train = [example("1", "Straße  one"), example("2", "other")]
-    parted = leaks(train, [example("x", "STRASSE one ", corpus="b")])
+    parted = part_leaks(train, [example("x", "STRASSE one ", corpus="b")])
     assert [row.id for row in parted.kept] == ["2"]
     assert [row.id for row in parted.leaked] == ["1"]
 

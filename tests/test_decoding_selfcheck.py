@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from tests.tiny_models import tiny_llama
 
 from emoloom.contract.prompt import contract_id
+from emoloom.decoding import selfcheck
 from emoloom.decoding.protocol import Protocol
 from emoloom.decoding.selfcheck import (
     DRAFTS,
@@ -192,3 +194,10 @@ def test_cuda_is_examined_the_same_way(dtype: str) -> None:
     assert statuses(found)[THREADS] == "not-applicable"
     assert found.noise is not None
     assert found.mode == ("step" if "failed" in {s for c, s in statuses(found).items() if c != NOISE} else "verify")
+
+
+def test_a_difference_that_is_no_number_is_never_lost() -> None:
+    """In whatever line it is: the noise is then said to be not finite."""
+    zeros, odd = torch.zeros(2, 3), torch.tensor([[0.0, float("nan"), 0.0]])
+    assert math.isnan(selfcheck._difference([zeros, odd], [zeros + 1, odd]))
+    assert selfcheck._difference([zeros, zeros], [zeros, zeros - 2]) == 2

@@ -195,7 +195,7 @@ def test_boundary_ids_read_the_template_also_inside_a_sequence(copied):
         assert boundary_ids(copied, {}) == (bos, 2)
 
 
-@pytest.mark.parametrize("eos", [None, [], "x", {}])
+@pytest.mark.parametrize("eos", [None, [], "x", {}, -1, 2**32, float("inf")])
 def test_a_model_without_an_end_is_refused(copied, eos):
     (copied / "tokenizer_config.json").unlink()
     with pytest.raises(InputError, match="names no end-of-sequence token"):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emoloom.contract.prompt import INSTRUCTION, LABELS, line_of, render_prompt, render_target
-from emoloom.errors import InputError
+from emoloom.errors import CandidateError, InputError
 from emoloom.models.codec import Codec
 from emoloom.records import Target, Vad
 from tiny_models import BYTE_LEVEL, added_token, byte_tokenizer
@@ -169,10 +169,14 @@ def _attacks(content: str) -> list[str]:
     ]
 
 
+def _added(codec: Codec) -> dict[str, int]:
+    return {token.content: number for number, token in codec._full.get_added_tokens_decoder().items()}
+
+
 def test_no_added_token_can_be_written_by_text(codec):
-    added = set(codec.added.values())
+    added = set(_added(codec).values())
     assert added
-    for content in codec.added:
+    for content in _added(codec):
         for text in _attacks(content):
             ids = codec.encode_text(text)
             assert added.isdisjoint(ids), (content, text)
@@ -182,20 +186,20 @@ def test_no_added_token_can_be_written_by_text(codec):
 
 
 def test_a_rationale_cannot_end_the_answer(codec):
-    for content in codec.added:
+    for content in _added(codec):
         encoded = codec.encode_target(_target(("joy",), f"{content} {content}"))
-        assert set(codec.added.values()).isdisjoint(encoded.ids[:-1])
+        assert set(_added(codec).values()).isdisjoint(encoded.ids[:-1])
         assert encoded.ids[-1] == codec.eos_id
 
 
 def test_fragments_of_control_tokens_in_any_order(codec):
-    pieces = sorted({part for content in codec.added for part in (content, content[:3], content[3:], content[::-1])})
+    pieces = sorted({part for content in _added(codec) for part in (content, content[:3], content[3:], content[::-1])})
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.sampled_from([*pieces, " ", "\n", "\\", '"', "joy"]), min_size=1, max_size=12).map("".join))
     def check(text: str) -> None:
         ids = codec.encode_text(text)
-        assert set(codec.added.values()).isdisjoint(ids)
+        assert set(_added(codec).values()).isdisjoint(ids)
         if text == text.strip():  # a tokenizer may fold white space at the ends of a string
             assert codec.decode(ids) == text
 
@@ -338,6 +342,15 @@ def test_a_tokenizer_that_cannot_carry_the_contract_is_refused(tmp_path, tree, r
     with pytest.raises(InputError, match=reason) as caught:
         make(tmp_path, tree)
     assert caught.value.code == "unsafe-tokenizer"
+
+
+def test_a_text_that_a_tokenizer_cannot_encode_is_a_failure_of_the_candidate(tmp_path):
+    """A screen goes on after it; the message shows the text."""
+    codec = make(tmp_path, unigram())
+    with pytest.raises(CandidateError, match=r"cannot encode .*na\u00efve") as caught:
+        codec.encode_prompt("na\u00efve " * 20)
+    assert caught.value.code == "unsafe-tokenizer"
+    assert len(caught.value.what) < 120
 
 
 @pytest.mark.parametrize("ids", [{"eos_id": 9_999}, {"bos_id": 9_999}])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from tests.tiny_models import save_tiny_llama
 from tests.tiny_runs import config, overrides
 from typer.testing import CliRunner
@@ -27,6 +28,8 @@ from emoloom.models.candidates import prepare
 from emoloom.models.loading import load_base, load_checkpoint
 from emoloom.records import Leaderboard, Prediction
 from emoloom.screening import cells
+from emoloom.screening.decoding_cells import decode_cell
+from emoloom.screening.standing import standings
 from emoloom.training import loop
 
 EMOLOOM = [sys.executable, "-c", "from emoloom.cli import main; main()"]
@@ -192,6 +195,39 @@ def test_a_candidate_that_fails_is_a_coded_row(tiny: Path, tmp_path: Path, monke
     assert systems[f"dir:{tiny}"].rank == 1
 
 
+def test_an_untrained_floor_that_fails_is_a_row_and_ends_nothing(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(folder: Path, candidate: Any, weights: Path | None, *rest: Any) -> dict[str, Any]:
+        if weights is None:
+            raise ZeroDivisionError
+        return decode_cell(folder, candidate, weights, *rest)
+
+    monkeypatch.setattr(pipeline, "decode_cell", failing)
+    name = f"dir:{tiny}"
+    small = config(tiny, tmp_path, **{
+        "training.budget": "3000 tokens", "data.evaluate": '["builtin:8"]', "candidates.names": json.dumps([name]),
+    })  # fmt: skip
+    run = store.RunFolder(pipeline.screen(small))
+    systems = {system.name: system for system in store.read_record(run.leaderboard, Leaderboard).systems}
+    assert (systems[name].rank, systems[name].failure) == (1, "")
+    assert systems[f"untrained {name}"].failure == "internal-error"
+    assert [standing.stage for standing in standings(run, small)] == ["done"]
+    monkeypatch.setattr(pipeline, "decode_cell", decode_cell)
+    pipeline.screen(small)
+    systems = {system.name: system for system in store.read_record(run.leaderboard, Leaderboard).systems}
+    assert systems[f"untrained {name}"].failure == ""
+    assert not run.untrained_failure(name).exists()
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "[" * 100_000, "{}x"])
+def test_a_config_of_a_run_that_is_none_is_one_clear_line(finished: Path, tmp_path: Path, content: str) -> None:
+    run = store.RunFolder(Path(shutil.copytree(finished, tmp_path / "t")))
+    run.config.write_text(content)
+    with pytest.raises(InputError, match=r"config\.json"):
+        pipeline.score(run.root)
+
+
 def test_a_budget_in_seconds_is_calibrated_once(tiny: Path, tmp_path: Path) -> None:
     settings = config(tiny, tmp_path, **{"training.budget": "1s"})
     pipeline.train(settings)
@@ -223,3 +259,25 @@ def test_a_trained_candidate_is_exported_as_a_folder_that_is_a_candidate_itself(
     assert "exists already" in str(refused.exception)
     unknown = CliRunner().invoke(app, ["export", str(root), "no-such", str(tmp_path / "other")])
     assert "has no candidate" in str(unknown.exception)
+
+
+def test_an_export_holds_no_weights_but_the_trained_ones_and_no_code(tmp_path: Path) -> None:
+    tiny = save_tiny_llama(tmp_path / "tiny", layers=1)
+    (tiny / "model.safetensors").rename(tiny / "model-00001-of-00001.safetensors")
+    index = {"metadata": {}, "weight_map": {}}
+    with safe_open(tiny / "model-00001-of-00001.safetensors", framework="pt") as tensors:
+        index["weight_map"] = dict.fromkeys(tensors.keys(), "model-00001-of-00001.safetensors")
+    (tiny / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name in ("optimizer.pt", "modeling_odd.py"):
+        (tiny / name).write_bytes(b"x")
+    name = f"dir:{tiny}"
+    small = config(tiny, tmp_path, **{"training.budget": "300 tokens", "candidates.names": json.dumps([name])})
+    before = CliRunner().invoke(app, ["export", str(pipeline.plan(small)), name, str(tmp_path / "early")])
+    assert isinstance(before.exception, InputError)
+    assert "is not trained" in str(before.exception)
+    run = pipeline.train(small)
+    assert CliRunner().invoke(app, ["export", str(run), name, str(tmp_path / "out")]).exit_code == 0
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= written
+    assert not {"model.safetensors.index.json", "model-00001-of-00001.safetensors", "optimizer.pt",
+                "modeling_odd.py"} & written  # fmt: skip

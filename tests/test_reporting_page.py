@@ -403,5 +403,5 @@ def test_report_writes_the_page_of_an_ablation_and_refuses_what_is_none(tmp_path
         "x",
     ):
         result.write_text(garbage, encoding="utf-8")
-        with pytest.raises(InputError, match=r"is not what an ablation writes|cannot be read"):
+        with pytest.raises(InputError, match=r"is damaged .*`emoloom ablate`|cannot be read"):
             write_ablation_page(folder)

@@ -7,8 +7,10 @@ from rich.console import Console
 
 from emoloom.records import Check, SystemRow
 from emoloom.reporting.board import FRAGILE_HEADING
+from emoloom.reporting.plan import print_plan, print_rungs
 from emoloom.reporting.terminal import print_leaderboard
 from emoloom.reporting.view import View, build_view
+from emoloom.scoring.halving import Decision, RungTable
 from reporting_fake import make_leaderboard, make_rows, make_view
 
 
@@ -129,3 +131,13 @@ def test_fragile_answers_are_counted_where_the_noise_was_measured() -> None:
     text = " ".join(printed(make_view(noise={"smollm2-135m": {"builtin": 4e-5}})).split())
     assert f"{FRAGILE_HEADING}: smollm2-135m" in text
     assert "/120 (noise 4.0e-05)" in text
+
+
+def test_the_plan_and_the_rungs_show_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "dir:[v2]/[/x]"
+    part = {"tokens_per_second": 1.0, "tokens": 5}
+    print_plan({name: part}, [], {})
+    decision = Decision(variant=name, score=0.5, fate="promoted", against="", difference=None, p_adjusted=None)
+    rung = {"number": 1.0, "tokens": 5.0, "variants": 1.0, "seconds": 1.0}
+    print_rungs(RungTable(rungs=(rung,), decisions=((decision,),), chosen={name: name}, controls=()))
+    assert capsys.readouterr().out.count(name) == 2

@@ -36,6 +36,17 @@ def toy_training(n: int = 120) -> list[TrainingRow]:
     return rows
 
 
+def test_guessed_labels_teach_the_linear_floor_vad_alone():
+    """As they do for a candidate: their text gets the VAD that it was shown with, and never their label."""
+    guessed = [training(f"g{i}", f"zebra {i}", ["grief"], vad(0.05)).model_copy(update={"labels_known": False})
+               for i in range(60)]  # fmt: skip
+    (answer,) = (p.parse.answer for p in linear_floor([*toy_training(), *guessed]).predict([row("x", text="zebra")]))
+    assert "grief" not in answer.labels
+    assert answer.vad.v < 0.2
+    with pytest.raises(InputError, match="no training rows"):
+        linear_floor(guessed)
+
+
 def test_every_floor_answers_every_row_strictly_and_without_certificate():
     examples = [row(str(i), ["joy"], text=text) for i, text in enumerate(["so happy", "x", "😀", "\x00", "a" * 600])]
     floors = (

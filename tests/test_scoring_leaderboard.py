@@ -10,7 +10,9 @@ from emoloom.contract.prompt import LABELS, contract_id
 from emoloom.errors import InputError
 from emoloom.records import Example, Leaderboard, Prediction
 from emoloom.scoring.alignment import data_id
-from emoloom.scoring.leaderboard import LeakCount, System, build_leaderboard, score_corpus
+from emoloom.scoring.evidence import LeakCount
+from emoloom.scoring.leaderboard import System, build_leaderboard
+from emoloom.scoring.scorecard import score_corpus
 from scoring_builders import MIDDLE, broken, raw, row, said, vad
 
 TOY_LABELS = ("joy", "anger", "fear", "sadness")

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from emoloom.scoring.metrics import label_scores, label_sums, ratio
-from emoloom.scoring.power import POWER, detectable_difference, needed_seeds, needed_units
+from emoloom.scoring.power import POWER, detectable_difference, needed_units
 from emoloom.scoring.seeds import compare_over_seeds, over_seeds, scope_of
 from emoloom.scoring.statistics import LEVEL, Draws, compare
 
@@ -146,16 +146,6 @@ def test_a_difference_is_found_as_often_as_promised_and_none_hardly_ever() -> No
     ]
     assert found[0] == pytest.approx(POWER, abs=0.08)
     assert found[1] < 0.09
-
-
-def test_needed_seeds_by_hand() -> None:
-    # Scores of both systems vary by 0.01 between seeds; with the rows' own error at 0, S >= Z^2 (2 * 0.01^2) / 0.01^2.
-    assert needed_seeds(0.01, 0.0, (1e-4, 1e-4)) == np.ceil(2 * Z**2) == 16
-    # Rows alone use up half of what the difference leaves: twice as many seeds.
-    assert needed_seeds(0.01, 0.01 / Z / 2**0.5, (1e-4, 1e-4)) == np.ceil(4 * Z**2) == 32
-    assert needed_seeds(0.01, 0.01 / Z * 1.001, (1e-4, 1e-4)) is None
-    assert needed_seeds(0.0, 0.0, (1e-4, 1e-4)) is None
-    assert needed_seeds(0.5, 0.01, (0.0, 0.0)) == 1
 
 
 def test_one_seed_says_so_and_adds_nothing() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reporting_fake import make_leaderboard
 from tests.tiny_models import save_tiny_llama
 from tests.tiny_runs import RUNGS, equal_speeds, overrides
 from tests.tiny_runs import rung_config as settings
@@ -20,9 +21,10 @@ from tests.tiny_runs import rung_config as settings
 from emoloom import pipeline, store
 from emoloom.models.candidates import prepare
 from emoloom.records import STOPPED, Leaderboard
-from emoloom.scoring.halving import ControlOrder, RungTable, check_controls
+from emoloom.scoring.halving import ControlOrder, RungTable, check_controls, with_rungs
+from emoloom.screening import climb
 from emoloom.screening.engines import may_begin
-from emoloom.screening.jobs import Job
+from emoloom.screening.jobs import Job, Outcome
 from emoloom.screening.plan import PlannedCandidate
 from emoloom.store import RunFolder
 
@@ -227,11 +229,50 @@ def test_controls_out_of_order_make_a_screen_invalid() -> None:
     good = ControlOrder(control="random:m", base="m", rung=2, difference=0.1, p_value=0.001)
     bad = ControlOrder(control="shallow:m", base="m", rung=1, difference=0.01, p_value=0.4)
     empty = RungTable(rungs=(), decisions=(), chosen={}, controls=())
-    assert check_controls(empty).status == "not-applicable"
     assert check_controls(empty.model_copy(update={"controls": (good,)})).status == "passed"
     check = check_controls(empty.model_copy(update={"controls": (good, bad)}))
     assert check.status == "failed"
     assert check.message.startswith("shallow:m is -0.010 from m at rung 1")
+
+
+def test_without_a_rung_that_judged_controls_the_check_of_the_board_stays() -> None:
+    board = make_leaderboard([])
+    assert with_rungs(board, RungTable(rungs=(), decisions=(), chosen={}, controls=())) == board
+
+
+def failing(patch: pytest.MonkeyPatch, *variants: str) -> None:
+    """Let these variants end every rung with a loss that is not finite."""
+    honest = climb.do_cells
+
+    def do_cells(run: RunFolder, config: Any, entries: Any, *rest: Any) -> list[Outcome]:
+        found = honest(run, config, entries, *rest)
+        return [Outcome(variant=o.variant, code="nan-loss", line="nan") if o.variant in variants else o for o in found]
+
+    patch.setattr("emoloom.screening.climb.do_cells", do_cells)
+
+
+def test_a_rate_that_fails_does_not_end_its_candidate(tiny: Path, tmp_path: Path) -> None:
+    name = f"dir:{tiny}"
+    one = settings(tiny, tmp_path, **{"candidates.names": json.dumps([name])})
+    with pytest.MonkeyPatch.context() as patch:
+        failing(patch, name)
+        run = RunFolder(pipeline.screen(one))
+    assert table_of(run.root).chosen == {name: f"{name}@0.5"}
+    assert not run.failure(name).exists()
+    (row,) = [s for s in store.read_record(run.leaderboard, Leaderboard).systems if s.name == name]
+    assert (row.rank, row.failure) == (1, "")
+
+
+def test_a_candidate_whose_rates_all_fail_is_a_coded_row(tiny: Path, tmp_path: Path) -> None:
+    name = f"dir:{tiny}"
+    with pytest.MonkeyPatch.context() as patch:
+        failing(patch, name, f"{name}@0.5")
+        run = RunFolder(pipeline.screen(settings(tiny, tmp_path)))
+    failure = store.read_json(run.failure(name))
+    assert failure == {"stage": "training", "code": "nan-loss", "line": "nan"}
+    pipeline.plan(settings(tiny, tmp_path))  # a plan alone forgets nothing that a finished run says
+    assert store.read_json(run.failure(name)) == failure
+    pipeline.score(run.root)
 
 
 def test_the_plan_is_shown_stored_and_kept(tiny: Path, tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import torch
 from tests.tiny_models import save_tiny_llama
 from typer.testing import CliRunner
 
-from emoloom import pipeline
+from emoloom import pipeline, store
 from emoloom.cli import app
 from emoloom.config import Config, load_config
 from emoloom.errors import InputError
+from emoloom.records import Example
 from emoloom.scoring.ablation import Cell, Comparison
 from emoloom.store import RunFolder
 from emoloom.studies.ablate import compare_finished, config_of, run_cells, to_run
@@ -123,12 +124,24 @@ def test_an_ablation_runs_continues_and_compares_the_same_rows(tmp_path: Path) -
     assert decimals.seeds == (0, 1)
 
 
+def test_a_run_with_other_settings_is_not_credited_to_its_cell(tmp_path: Path) -> None:
+    config, folder = settings(tmp_path), tmp_path / "a"
+    cells = [cell for cell in grid(config, ["losses"]) if cell.name == "full"]
+    run(cells, [0], config, folder)
+    assert found(cells, config, folder) == []
+    other = settings(tmp_path, "training.lambda_vad=2.0")
+    with pytest.raises(InputError, match=r"training.lambda_vad = 1.0, and this config has 2.0"):
+        found(cells, other, folder)
+
+
 def test_answers_to_other_texts_are_refused(tmp_path: Path) -> None:
+    """As they are where a corpus changed between two cells."""
     config, folder = settings(tmp_path), tmp_path / "a"
     cells = [cell for cell in grid(config, ["losses"]) if cell.name in ("full", "sft")]
     run(cells, [0], config, folder)
-    pipeline.decode(pipeline.train(config_of(cells[1], 1, config.model_copy(
-        update={"run": config.run.model_copy(update={"seed": 5})}), folder)))  # fmt: skip
+    path = RunFolder(folder / "sft-seed0").evaluation_rows("builtin")
+    first, *rest = store.read_records(path, Example)
+    store.write_records(path, [first.model_copy(update={"text": "Another text."}), *rest])
     with pytest.raises(InputError, match="has other rows of builtin than `full`"):
         found(cells, config, folder)
 

@@ -13,6 +13,7 @@ from tests.tiny_runs import config
 from emoloom import pipeline
 from emoloom.config import Config
 from emoloom.errors import InputError
+from emoloom.models.candidates import Candidate
 from emoloom.store import RunFolder
 from emoloom.studies.fidelity import study
 
@@ -42,6 +43,7 @@ def test_a_study_compares_every_share_with_the_whole_and_continues(tmp_path: Pat
     assert set(result["scores"]) == {"0.25", "0.5", "1"}
     assert len(result["scores"]["1"]) == 6
     assert (result["n_seeds"], result["n_rows"]) == (2, 12)
+    assert 0 < result["seconds"]["0.25"] < result["seconds"]["0.5"] < result["seconds"]["1"]
 
     def must_not_run(*_: Any, **__: Any) -> None:
         raise AssertionError("a cell was computed again")
@@ -59,5 +61,19 @@ def test_what_has_no_order_is_refused(tmp_path: Path) -> None:
         fidelity_of(settings(tmp_path, **{"screening.rate_factors": "[1.0]"}), [0.5], [0])
     with pytest.raises(InputError, match="between 0 and 1"):
         fidelity_of(settings(tmp_path), [1.5], [0])
+    with pytest.raises(InputError, match="one is below 1"):
+        fidelity_of(settings(tmp_path), [1.0], [0])
     with pytest.raises(InputError, match="calibrated anew"):
         fidelity_of(settings(tmp_path, **{"training.budget": "30s"}), [0.5], [0])
+
+
+def test_a_candidate_that_cannot_be_planned_ends_the_study_on_one_line(tmp_path: Path) -> None:
+    """An order without it would be another one; the budget of rungs has no say here."""
+
+    def speed(candidate: Candidate, *_: Any, **__: Any) -> tuple[float, float]:
+        return 600.0 / (candidate.control != "shallow"), 0.05
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emoloom.screening.cells.measure_speed", speed)
+        with pytest.raises(InputError, match="ZeroDivisionError"):
+            fidelity_of(settings(tmp_path, **{"screening.budget": "1s"}), [0.5], [0])

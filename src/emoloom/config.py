@@ -176,6 +176,9 @@ class DecodingSettings(Section):
     """Rows drafted together; changes speed, never an answer."""
 
 
+RateFactor = Annotated[float, Field(ge=0.001, le=1000.0)]
+
+
 class ScreeningSettings(Section):
     """Successive halving: every candidate trains a little, weak ones stop early, strong ones go on."""
 
@@ -187,7 +190,7 @@ class ScreeningSettings(Section):
     """Tokens of a rung over those of the one before."""
     keep: float = Field(0.5, gt=0.0, le=1.0)
     """Share of the variants that a rung wants to promote; ties go on too where the budget allows."""
-    rate_factors: Annotated[tuple[float, ...], Field(min_length=1, max_length=8)] = (1.0, 0.5)
+    rate_factors: Annotated[tuple[RateFactor, ...], Field(min_length=1, max_length=8)] = (1.0, 0.5)
     """Each candidate enters the first rung once with each of these times `training.learning_rate`."""
     promotion_rows: int = Field(512, ge=8)
     """Rows carved out of the ranked corpus' training split, on which rungs decide; evaluated rows decide nothing."""
@@ -197,6 +200,12 @@ class ScreeningSettings(Section):
     """Address of the Ray cluster; empty starts one here."""
     workers: int = Field(1, ge=1, le=1024)
     """Cells computed at a time on one machine, each with its share of the cores."""
+
+    @model_validator(mode="after")
+    def _every_rate_once(self) -> Self:
+        if len({f"{factor:g}" for factor in self.rate_factors}) < len(self.rate_factors):
+            raise ValueError("a rate factor is there twice")
+        return self
 
 
 class ScoringSettings(Section):
@@ -301,6 +310,8 @@ def _apply_override(tree: dict[str, Any], override: str) -> str:
 
 def config_from_json(tree: dict[str, Any], where: str) -> Config:
     """A config from plain JSON values; raises InputError with `where` for a wrong key or value."""
+    if not isinstance(tree, dict):
+        raise InputError("is no config: sections with settings are expected", where=where)
     _check_keys(tree, where)
     try:
         # By way of JSON, so that lists may fill tuples while `true` is no number and "1" no integer.

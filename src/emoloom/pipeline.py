@@ -18,8 +18,9 @@ from emoloom.screening import cells
 from emoloom.screening.data import Data, facts_of, leaks_of, promotion_rows_of, read_data, states_of
 from emoloom.screening.decoding_cells import decode_cell
 from emoloom.screening.entries import keep_external, prepared_entries
-from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate
+from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate, with_named_failures
 from emoloom.screening.plan import read_plan, write_plan
+from emoloom.screening.run_config import check_same, read_config, run_of
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def screen(config: Config) -> Path:
     Raises:
         InputError: something the user gave is wrong.
     """
-    run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
+    run = run_of(config)
     candidates = prepared_entries(config)
     with run.changing():
         data = _begin_and_train(run, config, candidates)
@@ -58,10 +59,11 @@ def plan(config: Config) -> Path:
     """Data, and what training will cost: stored, so that a screen that follows does exactly that."""
     from emoloom.training.processes import joined
 
-    run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
+    run = run_of(config)
     candidates = prepared_entries(config)
     with run.changing(), joined() as processes:
         data = _begin(run, config)
+        _tell_followers(run, config, processes)
         each_candidate(run, candidates, PLANNING, partial(_plan_one, run, config, data, processes))
         if config.screening.rungs > 1:
             from emoloom.screening.climb import fixed_rungs
@@ -72,7 +74,7 @@ def plan(config: Config) -> Path:
 
 def train(config: Config) -> Path:
     """Data, plan and training of every candidate."""
-    run = RunFolder(Path(config.run.directory).expanduser() / config.run.name)
+    run = run_of(config)
     candidates = prepared_entries(config)
     with run.changing():
         _begin_and_train(run, config, candidates)
@@ -127,7 +129,7 @@ def export(root: Path, name: str, folder: Path, cache_dir: str) -> None:
         )
     cache = Path(cache_dir or config.candidates.cache_dir)
     with run.locked():
-        weights, _ = cells.trained_weights(run.training(name), name)
+        weights, _ = cells.finished_weights(run, name)
         write(prepare_candidate(name, cache, offline=config.candidates.offline, say=say), weights, folder)
 
 
@@ -180,7 +182,7 @@ def _begin_and_train(run: RunFolder, config: Config, candidates: list[Candidate]
 
     data = _begin(run, config)
     with joined() as processes:
-        processes.tell({"run": str(run.root.resolve()), "config": config.model_dump(mode="json")})
+        _tell_followers(run, config, processes)
         each_candidate(run, candidates, PLANNING, partial(_plan_one, run, config, data, processes))
         if config.screening.rungs == 1:
             each_candidate(run, candidates, TRAINING, partial(_train_one, run, config, data, processes))
@@ -196,39 +198,24 @@ def _begin_and_train(run: RunFolder, config: Config, candidates: list[Candidate]
     return data
 
 
+def _tell_followers(run: RunFolder, config: Config, processes: Processes) -> None:
+    processes.tell({"run": str(run.root.resolve()), "config": config.model_dump(mode="json")})
+
+
 def _begin(run: RunFolder, config: Config) -> Data:
     """The data stage of a new run, or of one that was begun with the same settings."""
-    settings = config.model_dump(mode="json")
     if run.config.exists():
-        _check_same(run, store.read_json(run.config), settings)
+        check_same(run, config)
     data = _data_stage(run, config)
     keep_external(run, config, data.evaluation)
     store.write_json(run.sources, dict(config.sources))
-    store.write_json(run.config, settings)
+    store.write_json(run.config, config.model_dump(mode="json"))
     return data
-
-
-def _check_same(run: RunFolder, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for section, keys in now.items():
-        for key, value in keys.items():
-            if (section, key) not in _MAY_CHANGE and before.get(section, {}).get(key) != value:
-                raise InputError(
-                    f"was begun with {section}.{key} = {before.get(section, {}).get(key)!r}, not {value!r}",
-                    where=str(run.root), next_step="give this run another run.name",
-                )  # fmt: skip
-
-
-_MAY_CHANGE = {
-    ("run", "name"), ("run", "directory"), ("data", "data_dir"), ("candidates", "cache_dir"),
-    ("candidates", "offline"), ("candidates", "names"), ("candidates", "external"), ("decoding", "draft_rows"),
-    ("training", "checkpoint_steps"), ("training", "gradient_checkpointing"), ("scoring", "untrained_floor"),
-}  # fmt: skip
-"""Settings that change no system's own numbers: a copied run goes on elsewhere, and a candidate may be added."""
 
 
 def _reopen(root: Path) -> tuple[RunFolder, Config, Data]:
     run = store.open_run(root)
-    config = config_from_json(store.read_json(run.config), str(run.config))
+    config = read_config(run)
     return run, config, read_data(run, config)
 
 
@@ -278,10 +265,13 @@ def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate
     facts = decode_cell(run.predictions(name, TRAINED), candidate, weights, digest, config, rows)
     _note_costs(run, name, {"decoding_seconds": facts["seconds"]})
     if UNTRAINED in states_of(config, name):
+        folder, failure = run.predictions(name, UNTRAINED), run.untrained_failure(name)
+        failure.unlink(missing_ok=True)
         try:
-            decode_cell(run.predictions(name, UNTRAINED), candidate, None, candidate.identity, config, rows)
+            with_named_failures(lambda c: decode_cell(folder, c, None, c.identity, config, rows), candidate)
         except CandidateError as error:  # the trained candidate has its answers: only this floor is missing
             say(f"{name} untrained: {error.line()} [{error.code}]")
+            store.write_json(failure, {"stage": DECODING, "code": error.code, "line": error.line()})
 
 
 def _note_costs(run: RunFolder, name: str, measured: dict[str, Any]) -> None:
@@ -323,7 +313,7 @@ def _candidate_systems(run: RunFolder, config: Config, data: Data) -> list[Any]:
     from emoloom.screening.systems import candidate_systems
 
     failed = {name: run.failure(name) for name in config.candidates.names if run.failure(name).exists()}
-    failures = {name: str(store.read_json(path)["code"]) for name, path in failed.items()}
+    failures = {name: str(store.read_field(path, "code")) for name, path in failed.items()}
     return candidate_systems(run, config, failures, list(data.evaluation))
 
 

@@ -71,8 +71,16 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError("is not there", where=str(path), next_step="run the stage that writes it") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot be read ({error})", where=str(path), next_step="remove it and run again") from error
+
+
+def read_field(path: Path, key: str) -> Any:
+    """One field of a JSON file of a run, or an InputError where the file is no object that has it."""
+    tree = read_json(path)
+    if not isinstance(tree, dict) or key not in tree:
+        raise InputError(f"is damaged (has no '{key}')", where=str(path), next_step="run its stage again")
+    return tree[key]
 
 
 def read_records(path: Path, kind: type[RecordType]) -> list[RecordType]:
@@ -123,7 +131,7 @@ def _check_header(path: Path, line: str) -> dict[str, Any]:
     try:
         header = json.loads(line)
         known = header["format"] == FORMAT and header["version"] == FORMAT_VERSION and "records_sha256" in header
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         known = False
     if not known:
         raise InputError(
@@ -140,13 +148,13 @@ def _record(path: Path, number: int, line: str, kind: type[RecordType]) -> Recor
         raise InputError(f"is damaged ({reason})", where=f"{path}:{number}", next_step="run its stage again") from error
 
 
-def read_record(path: Path, kind: type[RecordType]) -> RecordType:
-    """One record from a JSON file; a missing or damaged file is named."""
+def read_record(path: Path, kind: type[RecordType], *, next_step: str = "run its stage again") -> RecordType:
+    """One record from a JSON file; a missing or damaged file is named, with what to do about a damaged one."""
     try:
         return kind.model_validate_json(json.dumps(read_json(path)))
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"is damaged ({reason})", where=str(path), next_step="run its stage again") from error
+        raise InputError(f"is damaged ({reason})", where=str(path), next_step=next_step) from error
 
 
 class PartialRecords(Generic[RecordType]):
@@ -271,6 +279,10 @@ class RunFolder:
     def failure(self, candidate: str) -> Path:
         """Why a candidate could not go on; absent while it can."""
         return self.root / "candidates" / self.slug(candidate) / "failure.json"
+
+    def untrained_failure(self, candidate: str) -> Path:
+        """Why a candidate could not be decoded untrained, which takes one floor away and nothing else."""
+        return self.root / "candidates" / self.slug(candidate) / "failure-untrained.json"
 
     def floors(self, corpus: str) -> Path:
         """Folder of the floors' predictions on a corpus, one file a floor."""

@@ -21,6 +21,7 @@ from emoloom.affect.appraisal_files import DIMENSIONS, FORMAT, LEVELS, N_ANSWERS
 from emoloom.affect.label_guess import TOKEN
 from emoloom.affect.lexicon import BUILTIN, load_lexicon
 from emoloom.affect.weak_vad import WeakVad, fit_weak_vad
+from emoloom.contract.prompt import decimals
 from emoloom.errors import InputError
 from emoloom.records import Appraisal, Example
 
@@ -99,7 +100,7 @@ def fit_appraisal(
         raise InputError("no row has an appraisal to learn from", next_step="use builtin, isear or enisear")
     texts, answers = [text for text, _ in rows], np.array([given for _, given in rows])
     weak = fit_weak_vad(load_lexicon(BUILTIN), texts)
-    settings = [FORMAT, _STRENGTH, _FEATURES, weak.identity]
+    settings = [FORMAT, _STRENGTH, _FEATURES, weak.identity, decimals()]  # weak VAD is rounded as the contract writes
     identity = hashlib.sha256(json.dumps([settings, rows]).encode()).hexdigest()
     folder = None if cache is None else cache / "appraisal" / identity
     learnt = None if folder is None else _kept(folder, identity, say)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
-from emoloom.durable import write_whole
+from emoloom.durable import write_whole, writing
 from emoloom.records import Appraisal, Record
 
 DIMENSIONS = tuple(Appraisal.model_fields)
@@ -62,8 +63,11 @@ def save(folder: Path, identity: str, learnt: Learnt) -> None:
     np.savez(buffer, **{**learnt._asdict(), "terms": terms})
     arrays = buffer.getvalue()
     about = _About(format=FORMAT, identity=identity, sha256=hashlib.sha256(arrays).hexdigest())
-    for name, content in ((_ARRAYS, arrays), (_ABOUT, about.model_dump_json().encode())):
-        write_whole(folder / name, partial(_fill, content=content))
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # runs that share a cache may fit the same classifier at once
+            for name, content in ((_ARRAYS, arrays), (_ABOUT, about.model_dump_json().encode())):
+                write_whole(folder / name, partial(_fill, content=content))
 
 
 def _fill(place: Path, content: bytes) -> None:

@@ -26,14 +26,13 @@ _BOTH_WAYS = (
     ("joy", "sadness"), ("love", "anger"), ("admiration", "annoyance"), ("approval", "disapproval"),
     ("optimism", "nervousness"), ("pride", "embarrassment"), ("relief", "fear"),
 )  # fmt: skip
-_ONE_WAY = {
+ONE_WAY = {
     "excitement": "disappointment", "disappointment": "joy", "disgust": "admiration", "amusement": "annoyance",
     "desire": "disapproval",
 }  # fmt: skip
-ONE_WAY = frozenset(_ONE_WAY)
 """Labels whose mirror has another, nearer mirror itself."""
 MIRRORED_LABELS: Mapping[str, str] = MappingProxyType(
-    {label: other for pair in _BOTH_WAYS for label, other in (pair, pair[::-1])} | _ONE_WAY
+    {label: other for pair in _BOTH_WAYS for label, other in (pair, pair[::-1])} | ONE_WAY
 )
 """A label of goemotions-28 to the label of the mirrored text; docs/flips.md gives the reason of each.
 

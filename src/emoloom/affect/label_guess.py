@@ -10,9 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from emoloom.contract.taxonomy import GOEMOTIONS_28, project
+from emoloom.contract.taxonomy import GOEMOTIONS_28
 from emoloom.errors import InputError
-from emoloom.records import Example
 
 LabelGuess = Callable[[Sequence[str]], list[tuple[str, ...]]]
 """Texts to their labels of goemotions-28, at least one each."""
@@ -22,20 +21,19 @@ TOKEN = r"[\w']+|[!?]+"
 """Words, and marks that carry affect, as linear models see a text."""
 
 
-def fit_label_guess(examples: Sequence[Example]) -> LabelGuess:
+def fit_label_guess(labelled: Sequence[tuple[str, Sequence[str]]]) -> LabelGuess:
     """Fit TF-IDF of words and word pairs with one logistic regression a label.
 
     Args:
-        examples: texts with labels of a taxonomy that projects to goemotions-28.
+        labelled: texts with their labels of goemotions-28, at least one each.
 
     Returns:
         A callable: the likeliest label of each text, and every further one of probability 0.3 or more (5 at most).
 
     Raises:
-        InputError: no example has labels, they have only one label in all, or there is no projection.
+        InputError: there are fewer than two different labels.
     """
-    labelled = [example for example in examples if example.labels]
-    names = [project(example.labels, example.taxonomy, "goemotions-28") for example in labelled]
+    names = [labels for _, labels in labelled]
     present = [label for label in GOEMOTIONS_28 if any(label in row for row in names)]
     if len(present) < 2:
         raise InputError("labels cannot be learnt: the examples have fewer than two different labels")
@@ -43,7 +41,7 @@ def fit_label_guess(examples: Sequence[Example]) -> LabelGuess:
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), min_df=least_rows, sublinear_tf=True, token_pattern=TOKEN, max_features=40_000
     )
-    features = vectorizer.fit_transform([example.text for example in labelled])
+    features = vectorizer.fit_transform([text for text, _ in labelled])
     model = OneVsRestClassifier(LogisticRegression(C=6.0, solver="liblinear", max_iter=1000))
     model.fit(features, MultiLabelBinarizer(classes=present).fit_transform(names))
 
@@ -51,8 +49,6 @@ def fit_label_guess(examples: Sequence[Example]) -> LabelGuess:
         if not texts:
             return []
         probabilities = np.asarray(model.predict_proba(vectorizer.transform(texts)))
-        if probabilities.shape[1] != len(present):  # two labels in all: one column may stand for both
-            raise InputError("labels cannot be guessed: the examples have too few different labels")
         return [_chosen(row, present) for row in probabilities]
 
     return guess

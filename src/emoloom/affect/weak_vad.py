@@ -240,7 +240,7 @@ def _plain_evidence(text: str, lexicon: Lexicon) -> Evidence:
 
 
 def _negates_nothing(tokens: Sequence[str], place: int) -> bool:
-    """Whether a negator is part of a set phrase (`not only`, `can't wait`, `why not`) or a plain question tag."""
+    """Whether a negator is part of a set phrase (`not only`, `can't wait`, `why not`)."""
     following = f"{tokens[place]} {tokens[place + 1]}" if place + 1 < len(tokens) else ""
     before = f"{tokens[place - 1]} {tokens[place]}" if place else ""
     return following in NOT_NEGATING or before in NOT_NEGATING

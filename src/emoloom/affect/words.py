@@ -47,7 +47,7 @@ def other_forms(word: str) -> Iterator[str]:
         return
     if "'" in word:
         bare = word.rsplit("'", 1)[0]
-        if word.endswith(("'s", "s'")) and len(bare) >= _SHORTEST_STEM and bare not in CLOSED_CLASS:
+        if word.endswith("'s") and len(bare) >= _SHORTEST_STEM and bare not in CLOSED_CLASS:
             yield bare
             yield from _stems(bare)
         return

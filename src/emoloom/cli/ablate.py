@@ -15,9 +15,7 @@ from emoloom.errors import InputError
 def ablate(
     config: Annotated[Path, typer.Argument(help="TOML config with every term on: the cell `full`.")],
     data_dir: DataOption = "",
-    groups: Annotated[
-        str, typer.Option(help="Groups of cells, by commas: losses, mixes, sampler, noise, gold, precision.")
-    ] = "losses,mixes,sampler,noise,gold,precision",
+    groups: Annotated[str, typer.Option(help="Groups of cells, by commas, as --plan names them. Default: all.")] = "",
     seeds: Annotated[str, typer.Option(help="Training seeds, each a run of every cell.")] = "0,1,2",
     plan: Annotated[bool, typer.Option("--plan", help="Show the cells and stop.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="Train nothing: compare what is finished.")] = False,
@@ -33,10 +31,10 @@ def ablate(
     from emoloom.reporting.ablation import print_ablation, print_plan
     from emoloom.reporting.ablation_page import write_ablation_page
     from emoloom.studies.ablate import compare_finished, run_cells, to_run
-    from emoloom.studies.ablation_grid import grid, possible_groups
+    from emoloom.studies.ablation_grid import GROUPS, grid, possible_groups
 
     settings = pipeline.configure(config, data_dir, tuple(overrides or ()))
-    cells = grid(settings, [group.strip() for group in groups.split(",") if group.strip()])
+    cells = grid(settings, [group.strip() for group in groups.split(",") if group.strip()] or GROUPS)
     numbers = seeds_of(seeds)
     if plan:
         print_plan(cells, len(to_run(cells)) * len(numbers), settings)

@@ -50,11 +50,11 @@ def watch(
     from rich.live import Live
 
     from emoloom import store
-    from emoloom.config import config_from_json
+    from emoloom.screening.run_config import read_config
     from emoloom.screening.standing import standings
 
     folder = store.open_run(run)
-    config = config_from_json(store.read_json(folder.config), str(folder.config))
+    config = read_config(folder)
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     shown: tuple[Standing, ...] = ()
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:

@@ -58,7 +58,7 @@ def clean_text(text: str) -> tuple[str, bool]:
         )
     cleaned = _LONE_SURROGATE.sub("\ufffd", text).strip()
     if not cleaned:
-        raise InputError("the text is empty", next_step="give at least one visible character", code="empty-text")
+        raise InputError("the text is empty", next_step="give a character that is no white space", code="empty-text")
     return cleaned[:MAX_TEXT_CHARS].rstrip(), len(cleaned) > MAX_TEXT_CHARS
 
 

@@ -94,10 +94,9 @@ def read(data_dir: Path) -> Reading:
         if len(sides) == len(_SENTIMENTS):
             rows += _pairs(batch, sides["Positive"].text, sides["Negative"].text, lexicon)
         else:
-            lonely = next(iter(sides.values()), None)
-            if lonely is not None:
-                reason = f"batch {batch} has no counterpart of this review"
-                malformed.append(MalformedRow(file=name, line=lonely.line, reason=reason))
+            (lonely,) = sides.values()
+            reason = f"batch {batch} has no counterpart of this review"
+            malformed.append(MalformedRow(file=name, line=lonely.line, reason=reason))
     return Reading({"dev": rows}, {("dev", "reviews"): n_reviews}, malformed, [(name, path)])
 
 

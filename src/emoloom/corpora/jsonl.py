@@ -8,8 +8,10 @@ from typing import Any
 
 from emoloom.contract.prompt import MAX_LABELS
 from emoloom.contract.taxonomy import TAXONOMIES, labels_of
+from emoloom.corpora.empatheticdialogues import SPEAKER_TURN
 from emoloom.corpora.lines import RowError, json_object, read_lines, shown, unit_number, usable_text
 from emoloom.corpora.manifest import Reading, Source
+from emoloom.corpora.mirrored import MIRRORED
 from emoloom.errors import InputError, nearest
 from emoloom.records import Example, MalformedRow, Vad, VadKind
 
@@ -18,6 +20,7 @@ KEYS = ("text", "labels", "taxonomy", "id", "vad", "vad_kind", "split", "tags", 
 SPLITS = ("train", "eval", "dev", "test")
 _SPLIT_NAMES = {**{split: split for split in SPLITS}, "valid": "dev", "validation": "dev"}
 _VAD_KINDS: dict[str, VadKind] = {"gold": "gold", "weak": "weak", "written": "written"}
+_RESERVED_TAGS = (MIRRORED, SPEAKER_TURN)
 _MAX_NAME_CHARS = 200
 _hint = lru_cache(maxsize=1024)(nearest)  # the same slip often stands in every row of a file
 
@@ -38,11 +41,11 @@ def source_of(spec: str, path: Path, reading: Reading) -> Source:
     )
 
 
-def read(spec: str) -> Reading:
-    """Read the file of `jsonl:PATH`.
+def require_file(spec: str) -> Path:
+    """The file of `jsonl:PATH`.
 
     Raises:
-        InputError: there is no such file, or it cannot be read.
+        InputError: there is none.
     """
     path = Path(spec.removeprefix(PREFIX)).expanduser()
     if not path.is_file():
@@ -53,6 +56,16 @@ def read(spec: str) -> Reading:
             '"taxonomy": "goemotions-28"}',
             code="missing-corpus-file",
         )
+    return path
+
+
+def read(spec: str) -> Reading:
+    """Read the file of `jsonl:PATH`.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read.
+    """
+    path = require_file(spec)
     splits: dict[str, list[Example]] = {}
     malformed: list[MalformedRow] = []
     seen: dict[str, int] = {}
@@ -100,7 +113,7 @@ def _example(row: dict[str, Any], corpus: str, number: int) -> Example:
         taxonomy=taxonomy,
         vad=vad,
         vad_kind=kind,
-        tags=tuple(_strings(row, "tags")),
+        tags=_tags(row),
         group=_name(row, "group"),
         clipped=clipped,
     )
@@ -137,6 +150,15 @@ def _vad(row: dict[str, Any]) -> tuple[Vad | None, VadKind | None]:
     if not isinstance(kind, str) or kind not in _VAD_KINDS:
         raise RowError(f"unknown vad_kind '{shown(str(kind))}' (known: {', '.join(_VAD_KINDS)})")
     return Vad(v=v, a=a, d=d), _VAD_KINDS[kind]
+
+
+def _tags(row: dict[str, Any]) -> tuple[str, ...]:
+    """Tags of the file's own; those that decide how a row is read or scored are not for files to give."""
+    tags = _strings(row, "tags")
+    for tag in tags:
+        if tag in _RESERVED_TAGS:
+            raise RowError(f"the tag '{tag}' is reserved (name it otherwise)")
+    return tuple(tags)
 
 
 def _strings(row: dict[str, Any], key: str) -> list[str]:

@@ -16,13 +16,14 @@ from emoloom.affect.weak_vad import WeakVad, fit_weak_vad
 from emoloom.config import DataSettings
 from emoloom.contract.prompt import LABELS
 from emoloom.corpora import builtin
-from emoloom.corpora.cleaning import comparable_text
+from emoloom.corpora.cleaning import comparable_text, part_leaks
 from emoloom.corpora.jsonl import PREFIX as JSONL
+from emoloom.corpora.jsonl import require_file
 from emoloom.corpora.manifest import CorpusData
 from emoloom.corpora.mirrored import PREFIX as FLIPS
 from emoloom.corpora.mirrored import base_name, generated_rows
 from emoloom.corpora.registry import corpus_source, read_corpus
-from emoloom.corpora.selection import leaks, parse_selection, sample_rows
+from emoloom.corpora.selection import evaluated_corpora, parse_selection, sample_rows
 from emoloom.corpora.targets import contract_labels, contract_rows, self_labelled, training_row, with_vad
 from emoloom.errors import InputError
 from emoloom.progress import Tick, say
@@ -58,10 +59,13 @@ class Prepared(NamedTuple):
 
 def check_names(settings: DataSettings) -> None:
     """Raise InputError for a corpus that does not exist, before anything slow is begun."""
-    evaluated = [parse_selection(entry)[0] for entry in settings.evaluate]
+    evaluated = evaluated_corpora(settings)
     for name in (settings.source_a, settings.source_b, settings.gold_vad, *evaluated):
-        if name and not base_name(name).startswith(JSONL):
-            corpus_source(base_name(name) if name in evaluated else name)
+        plain = base_name(name) if name in evaluated else name
+        if plain.startswith(JSONL):
+            require_file(plain)
+        elif plain:
+            corpus_source(plain)
 
 
 def prepare(
@@ -93,7 +97,7 @@ def prepare(
     weak = fit_weak_vad(lexicon, [example.text for example in trained_on], settings.weak_vad)
     evaluation = {name: _evaluated(name, count, corpora, weak, lexicon, seed) for name, count in selections}
     _check_evaluation(evaluation)
-    guess = fit_label_guess(trained_on) if settings.gold_vad else None
+    guess = _label_guess(trained_on) if settings.gold_vad else None
     sources = {name: _as_asked(name, own[name], settings, seed) for name in shares}
     promotion = _promotion(evaluation, own, promotion_rows, weak, seed)
     held_out = evaluation | ({PROMOTION: promotion} if promotion else {})
@@ -228,12 +232,14 @@ def _as_asked(name: str, examples: list[Example], settings: DataSettings, seed: 
         kept = {example.id for example in (sample_rows(examples, n_gold, seed) if n_gold else ())}
         bare = {"vad": None, "vad_kind": None}
         return [example if example.id in kept else example.model_copy(update=bare) for example in examples]
-    n_shuffled = round(settings.shuffled_b * len(examples)) if name == settings.source_b else 0
+    labelled = [example for example in examples if example.labels]
+    n_shuffled = round(settings.shuffled_b * len(labelled)) if name == settings.source_b else 0
     if not n_shuffled:
         return examples
-    chosen = sorted(sample_rows(examples, n_shuffled, seed), key=lambda e: hashlib.sha256(e.id.encode()).digest())
-    labels = {example.id: other.labels for example, other in zip(chosen, [*chosen[1:], chosen[0]], strict=True)}
-    return [example.model_copy(update={"labels": labels.get(example.id, example.labels)}) for example in examples]
+    chosen = sorted(sample_rows(labelled, n_shuffled, seed), key=lambda e: hashlib.sha256(e.id.encode()).digest())
+    moved = {example.id: {"labels": other.labels, "taxonomy": other.taxonomy}
+             for example, other in zip(chosen, [*chosen[1:], chosen[0]], strict=True)}  # fmt: skip
+    return [example.model_copy(update=moved.get(example.id, {})) for example in examples]
 
 
 def _training_rows(
@@ -253,7 +259,7 @@ def _training_rows(
     for name, examples in sources.items():
         kept: Sequence[Example] = examples
         for corpus, evaluated in evaluation.items():
-            kept, leaked = leaks(kept, evaluated)
+            kept, leaked = part_leaks(kept, evaluated)
             removed[corpus] += len(leaked)
         without = [example for example in kept if guess is not None and not example.labels]
         guessed = dict(zip((e.id for e in without), guess([e.text for e in without]) if guess else (), strict=True))
@@ -266,6 +272,10 @@ def _training_rows(
         if not any(row.corpus == name for row in rows):
             raise InputError(f"{name} has no row that can be trained on", where="data", next_step="name another source")
     return rows, left_out, removed
+
+
+def _label_guess(examples: Sequence[Example]) -> LabelGuess:
+    return fit_label_guess([(e.text, labels) for e in examples if (labels := contract_labels(e))])
 
 
 def _mean_vad(examples: Sequence[Example], evaluated: Sequence[Example]) -> Vad:

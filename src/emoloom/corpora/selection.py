@@ -1,12 +1,12 @@
-"""Which rows of which corpus: selections, seeded samples, splits by hash, and texts shared by two corpora."""
+"""Which rows of which corpus: selections, seeded samples, splits by hash."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from emoloom.corpora.cleaning import Parted, part_leaks
+from emoloom.config import DataSettings
 from emoloom.corpora.jsonl import PREFIX as JSONL
 from emoloom.corpora.mirrored import MIRRORED
 from emoloom.corpora.mirrored import PREFIX as FLIPS
@@ -45,6 +45,11 @@ def parse_selection(selection: str) -> tuple[str, int | None]:
     return prefix + name, int(rows)
 
 
+def evaluated_corpora(settings: DataSettings) -> list[str]:
+    """The corpora that a config scores, in its order, without their numbers of rows."""
+    return [parse_selection(entry)[0] for entry in settings.evaluate]
+
+
 def sample_rows(examples: Sequence[Example], n_rows: int, seed: int) -> tuple[Example, ...]:
     """A seeded sample in file order: the rows with the smallest SHA-256 of (seed, id).
 
@@ -76,8 +81,3 @@ def split_of(key: str) -> str:
 
 def _rank(seed: int, identity: str) -> bytes:
     return hashlib.sha256(f"{seed}\n{identity}".encode()).digest()
-
-
-def leaks(train: Iterable[Example], evaluation: Iterable[Example]) -> Parted:
-    """Training rows to keep, and those whose text is also an evaluation text, of whatever corpus the two are."""
-    return part_leaks(train, evaluation)

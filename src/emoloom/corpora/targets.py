@@ -9,12 +9,13 @@ from emoloom.affect.lexicon import Lexicon
 from emoloom.affect.weak_vad import WeakVad
 from emoloom.contract.prompt import LABELS, MAX_CUES, MAX_LABELS, TAXONOMY
 from emoloom.contract.taxonomy import can_project, project
+from emoloom.corpora.empatheticdialogues import SPEAKER_TURN
 from emoloom.records import Example, Target, TrainingRow
 
 
 def self_labelled(examples: Iterable[Example]) -> list[Example]:
     """Rows that carry their own label: a conversation's emotion is that of its situation, not of every later turn."""
-    return [example for example in examples if "speaker-turn" not in example.tags]
+    return [example for example in examples if SPEAKER_TURN not in example.tags]
 
 
 def contract_labels(example: Example) -> tuple[str, ...] | None:

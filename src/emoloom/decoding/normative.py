@@ -1,8 +1,8 @@
 """The forward that defines the answer: no cache, pinned shape [B, L], right padding, fp32 logits.
 
 With causal attention a real position never sees the padding or the tokens after it, so one forward over prompt and
-draft yields, at every position, the same bits as the forward that had only reached that position. `stepping` and
-`verify` therefore agree bit by bit, and `stepping` is kept as the oracle that tests compare with.
+draft yields, at every position, the same bits as the forward that had only reached that position. `step` and
+`choose` therefore agree bit by bit, and `step` is kept as the oracle that tests compare with.
 """
 
 from __future__ import annotations

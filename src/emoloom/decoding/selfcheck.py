@@ -16,6 +16,7 @@ import torch
 from emoloom.decoding.engine import Request, answer
 from emoloom.decoding.normative import PADDING_ID, step
 from emoloom.decoding.protocol import LADDER, Protocol, rung_of
+from emoloom.decoding.variants import padded
 from emoloom.records import Check, CheckStatus, SelfCheck
 
 Logits = list[torch.Tensor]
@@ -221,7 +222,8 @@ def _check(code: str, passed: bool, message: str) -> Check:
 
 
 def _difference(one: Logits, other: Logits) -> float:
-    return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
+    """Largest absolute difference; NaN where there is one, which `max` of Python would pass over."""
+    return float(torch.stack([(a - b).abs().max() for a, b in zip(one, other, strict=True)]).max())
 
 
 def _requests(prompts: Sequence[list[int]]) -> list[Request]:
@@ -298,10 +300,10 @@ def _next_rung(model: Any, protocol: Protocol, lines: Sequence[Line]) -> Logits:
 
 @torch.inference_mode()
 def _left_padded(model: Any, _protocol: Protocol, lines: Sequence[Line]) -> Logits:
-    ids, mask = _fill_left([prompt + fed for prompt, fed in lines])
+    ids, mask, positions, _ = padded([prompt + fed for prompt, fed in lines], "left", model.device)
     most = max(len(line.answer) for line in lines)
     first = torch.tensor([ids.shape[1] - most - 1] * len(lines))
-    logits = _logits(model, ids, (mask.cumsum(-1) - 1).clamp(min=0), mask, first, most)
+    logits = _logits(model, ids, positions, mask, first, most)
     return [logits[row, most - len(line.answer) :] for row, line in enumerate(lines)]
 
 
@@ -310,28 +312,19 @@ def _cached(model: Any, _protocol: Protocol, lines: Sequence[Line]) -> Logits:
     """Token by token with a key-value cache over left-padded prompts, as drafts are made."""
     from transformers import DynamicCache
 
-    ids, mask = _fill_left([line.prompt for line in lines])
+    ids, mask, positions, _ = padded([line.prompt for line in lines], "left", model.device)
     cache, steps = DynamicCache(config=model.config), min(CACHED_STEPS, max(len(line.answer) for line in lines))
-    fed = torch.tensor([(line.answer + [PADDING_ID] * steps)[:steps] for line in lines])
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    fed = torch.tensor([(line.answer + [PADDING_ID] * steps)[:steps] for line in lines], device=model.device)
     found = []
     for place in range(steps):
         hidden = model.base_model(
-            input_ids=ids.to(model.device), attention_mask=mask.to(model.device),
-            position_ids=positions.to(model.device), past_key_values=cache, use_cache=True,
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
         ).last_hidden_state  # fmt: skip
         found.append(model.get_output_embeddings()(hidden[:, -1]).float())
         ids, positions = fed[:, place : place + 1], positions[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(lines), 1)], dim=-1)
     stacked = torch.stack(found, dim=1)
     return [stacked[row, : len(line.answer)] for row, line in enumerate(lines)]
-
-
-def _fill_left(rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask, each [rows, longest row], padded on the left."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[PADDING_ID] * (longest - len(row)) + row for row in rows])
-    return ids, torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
 
 
 Shape = Callable[[Any, Protocol, Sequence[Line]], Logits]

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emoloom.decoding.normative import PADDING_ID
 from emoloom.errors import CandidateError
 
 Padding = Literal["left", "right"]
 Noise = Callable[[int, int, int], NDArray[np.float64]]
 """(row, position in its answer, size of the vocabulary) -> what is added to logits / temperature, [size]."""
-_PADDING_ID = 0
 
 
 def gumbel_noise(seed: int, repeat: int, row_ids: Sequence[str]) -> Noise:
@@ -100,7 +100,7 @@ def _continue_batch(
     cache = DynamicCache(config=model.config) if cached else None
     answers: list[list[int]] = [[] for _ in prompts]
     every_row = torch.arange(len(prompts), device=model.device)
-    ids, mask, positions, last = _padded(prompts, padding, model.device)
+    ids, mask, positions, last = padded(prompts, padding, model.device)
     for place in range(limit):
         hidden = model.base_model(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=cached
@@ -121,16 +121,16 @@ def _continue_batch(
             positions, last = positions.amax(-1, keepdim=True) + 1, torch.zeros_like(last)
         else:
             lines = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-            ids, mask, positions, last = _padded(lines, padding, model.device)
+            ids, mask, positions, last = padded(lines, padding, model.device)
     return [answer[: answer.index(eos_id) + 1] if eos_id in answer else answer for answer in answers]
 
 
-def _padded(
+def padded(
     lines: Sequence[list[int]], padding: Padding, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Ids, mask and positions [rows, longest], and each row's index of its last real token [rows]."""
     longest = max(len(line) for line in lines)
-    ids = torch.full((len(lines), longest), _PADDING_ID, dtype=torch.int64)
+    ids = torch.full((len(lines), longest), PADDING_ID, dtype=torch.int64)
     mask = torch.zeros_like(ids)
     for row, line in enumerate(lines):
         start = longest - len(line) if padding == "left" else 0

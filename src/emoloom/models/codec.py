@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from emoloom.contract.prompt import LABELS, Piece, PieceKind, clean_text, line_of, render_prompt, render_target
-from emoloom.errors import InputError
+from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import CONFIG, TOKENIZER, Candidate
 from emoloom.models.sources import read_json
 from emoloom.records import Target, Vad
+
+UNSAFE = "unsafe-tokenizer"
+_SHOWN_CHARS = 40
 
 
 class EncodedTarget(NamedTuple):
@@ -19,6 +23,18 @@ class EncodedTarget(NamedTuple):
 
     ids: list[int]
     kinds: list[PieceKind | str]
+
+
+@contextmanager
+def _usable(tokenizer_file: Path) -> Iterator[None]:
+    """Turn whatever a bad file raises into one line; the library raises bare Exception."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"is no usable tokenizer ({reason})", where=str(tokenizer_file), next_step="fetch the candidate again"
+        ) from error
 
 
 class Codec:
@@ -42,25 +58,20 @@ class Codec:
         """
         from tokenizers import Tokenizer
 
-        try:
+        with _usable(tokenizer_file):
             tree = json.loads(tokenizer_file.read_text(encoding="utf-8"))
-            self.added: dict[str, int] = {token["content"]: token["id"] for token in tree["added_tokens"]}
             self._control = _control_ids(tree, bos_id, eos_id)
             self._full = Tokenizer.from_str(json.dumps(_piecewise(tree)))
             self._plain = Tokenizer.from_str(json.dumps({**_piecewise(tree), "added_tokens": []}))
-        except Exception as error:  # the library raises bare Exception on a bad file
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"is no usable tokenizer ({reason})", where=str(tokenizer_file), next_step="fetch the candidate again"
-            ) from error
         self.bos_id = bos_id
         self.eos_id = eos_id
         self._cache: dict[tuple[str, str], list[int]] = {}
-        fault = self._fault()
+        try:
+            fault = self._fault()
+        except CandidateError as error:
+            fault = error.what
         if fault:
-            raise InputError(
-                fault, where=str(tokenizer_file), next_step="use another candidate", code="unsafe-tokenizer"
-            )
+            raise InputError(fault, where=str(tokenizer_file), next_step="use another candidate", code=UNSAFE)
 
     def encode_prompt(self, text: str) -> list[int]:
         """Ids of the prompt of a text, the beginning-of-sequence id first where the candidate has one."""
@@ -92,14 +103,15 @@ class Codec:
         """Ids of plain text. Never contains a control, beginning- or end-of-sequence id.
 
         Raises:
-            InputError: the tokenizer maps plain text to a control token whatever is done, or cannot encode it.
+            CandidateError: the tokenizer maps plain text to a control token whatever is done, or cannot encode it.
         """
         encoding = self._plain.encode(text, add_special_tokens=False)
         ids: list[int] = encoding.ids
         if not self._control.isdisjoint(ids):
             ids = self._respelt(text, ids, encoding.offsets)
         if not self._control.isdisjoint(ids) or (text and not ids):
-            raise InputError("this tokenizer cannot encode plain text without control tokens", code="unsafe-tokenizer")
+            shown = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+            raise CandidateError(f"its tokenizer cannot encode {shown!r} without control tokens", code=UNSAFE)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -193,16 +205,11 @@ class TextCodec:
         """
         from tokenizers import Tokenizer
 
-        try:
+        with _usable(tokenizer_file):
             tree = json.loads(tokenizer_file.read_text(encoding="utf-8"))
             added = {int(token["id"]) for token in tree["added_tokens"] if token.get("special")}
             plain = {**tree, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
             self._plain = Tokenizer.from_str(json.dumps(plain))
-        except Exception as error:  # the library raises bare Exception on a bad file
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"is no usable tokenizer ({reason})", where=str(tokenizer_file), next_step="fetch the candidate again"
-            ) from error
         self._unknown = self._plain.token_to_id("[UNK]")
         self._control = frozenset({*added, first_id, last_id} - {self._unknown})
         self._ends, self._longest = (first_id, last_id), longest

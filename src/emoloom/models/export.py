@@ -7,7 +7,13 @@ from pathlib import Path
 
 from emoloom import durable
 from emoloom.errors import InputError
-from emoloom.models.candidates import MANIFEST, WEIGHTS, Candidate
+from emoloom.models.candidates import WEIGHTS, Candidate
+
+_COPIED = (
+    "tokenizer*.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
+    "chat_template.jinja", "generation_config.json", "LICENSE*",
+)  # fmt: skip
+"""What a serving stack reads beside config and weights. Other weights, pickles and code of the folder stay behind."""
 
 
 def export(candidate: Candidate, weights: Path, destination: Path) -> None:
@@ -42,7 +48,7 @@ def export(candidate: Candidate, weights: Path, destination: Path) -> None:
             tensors = {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
             save_file(tensors, unfinished / WEIGHTS, metadata={"format": "pt"})
             for file in Path(candidate.folder).iterdir():
-                if file.is_file() and file.name not in (MANIFEST, WEIGHTS) and not (unfinished / file.name).exists():
+                if file.is_file() and any(map(file.match, _COPIED)):
                     shutil.copyfile(file, unfinished / file.name)
             unfinished.rename(destination)
     finally:

@@ -20,6 +20,8 @@ from emoloom.progress import Say
 from emoloom.records import Record
 
 HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*.json")
+_MANY_TOKENS = 2**31
+"""No vocabulary has so many."""
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
@@ -187,8 +189,11 @@ def boundary_ids(folder: Path, config: dict[str, Any]) -> tuple[int | None, int]
         bos = _token_id(settings.get("bos_token"), ids)
         bos = config.get("bos_token_id") if bos is None else bos
         wanted = bool(settings.get("add_bos_token", False)) or bos in _leading_ids(tokenizer.get("post_processor"))
-        return (int(bos) if wanted and bos is not None else None), int(eos)  # type: ignore[arg-type]
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        found = (int(bos) if wanted and bos is not None else None), int(eos)  # type: ignore[arg-type]
+        if any(token is not None and not 0 <= token < _MANY_TOKENS for token in found):
+            raise ValueError("no id of a token")
+        return found
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise InputError(
             "names no end-of-sequence token", where=str(folder), next_step="complete its tokenizer_config.json"
         ) from error

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emoloom.config import Config
+from emoloom.reporting.plaintext import one_line, plain_markup
 from emoloom.scoring.ablation import Cell, Result
 
 
@@ -19,9 +20,9 @@ def print_plan(cells: Sequence[Cell], n_runs: int, config: Config) -> None:
         n_runs: over all seeds; cells of equal settings share theirs.
         config: that the cells vary.
     """
-    table = Table("cell", "against", "asks")
+    table = Table("group", "cell", "against", "asks")
     for cell in cells:
-        table.add_row(cell.name, cell.against if cell.against != cell.name else "", cell.asks)
+        table.add_row(cell.group, cell.name, cell.against if cell.against != cell.name else "", cell.asks)
     Console().print(table)
     print(f"{n_runs} runs of {config.training.budget} each on {config.candidates.names[0]}")
 
@@ -34,14 +35,14 @@ def print_ablation(result: Result) -> None:
                       title=f"{comparison.cell} against {comparison.against}: {asks[comparison.cell]}")  # fmt: skip
         for o in comparison.outcomes:
             moved = f"{_shown(o.difference, True)} [{_shown(o.low, True)}, {_shown(o.high, True)}]"
-            table.add_row(f"{o.corpus} {o.metric}", _shown(o.value), moved, _shown(o.p_adjusted), o.says)
+            table.add_row(plain_markup(f"{o.corpus} {o.metric}"), _shown(o.value), moved, _shown(o.p_adjusted), o.says)
         console.print(table)
     for comparison in result.comparisons:
         print(f"{comparison.cell} against {comparison.against} ({comparison.covers}): {comparison.verdict}")
     for cell, share in result.drawn_from_b.items():
         print(f"{cell} drew {share:.0%} of its rows from B")
     for cell, line in result.failed.items():
-        print(f"{cell} failed: {line}")
+        print(f"{cell} failed: {one_line(line)}")
 
 
 def _shown(value: float | None, signed: bool = False) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from emoloom import store
-from emoloom.errors import InputError
 from emoloom.reporting.board import DASH, number, signed
 from emoloom.reporting.page import document
 from emoloom.reporting.payload import encode_figures
@@ -25,14 +24,8 @@ def write_ablation_page(folder: Path) -> Path:
     Raises:
         InputError: the result is missing or is not what an ablation writes.
     """
-    path, written = folder / "ablation.html", folder / RESULT
-    tree = store.read_json(written)
-    try:
-        result = Result.model_validate_json(json.dumps(tree))
-    except ValueError as error:
-        raise InputError(
-            "is not what an ablation writes", where=str(written), next_step="run `emoloom ablate` again"
-        ) from error
+    path = folder / "ablation.html"
+    result = store.read_record(folder / RESULT, Result, next_step="run `emoloom ablate` again")
     store.write_text(path, render_ablation(folder.name, result))
     return path
 

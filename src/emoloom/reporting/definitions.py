@@ -57,7 +57,7 @@ _ORDER = (
 )  # fmt: skip
 _KIND_ORDER = ("", *_KINDS)
 _MAIN = re.compile(
-    r"macro_f1@all|macro_f1@parsed|parse_ok_(strict|recovered)(@all)?"
+    r"macro_f1@all|macro_f1@parsed|parse_ok_(strict|recovered)@all"
     r"|flip_\w+@all|\w+:1-rmse@all|\w+:pearson_[vad]@parsed|\w+:skill@all"
 )
 

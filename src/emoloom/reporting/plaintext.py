@@ -25,6 +25,11 @@ def one_line(text: str) -> str:
     return shown(" ".join(re.split(r"[ \t\r\n]+", text)).strip())
 
 
+def plain_markup(text: str) -> str:
+    """`one_line` text for a cell or title of a terminal table, where `[...]` would be taken for markup."""
+    return one_line(text).replace("[", "\\[")
+
+
 def shown(text: str) -> str:
     """`visible` text cut to MAX_SHOWN_CHARS, with a note of how much is left off."""
     if len(text) <= MAX_SHOWN_CHARS:

@@ -15,10 +15,10 @@ from rich.text import Text
 from emoloom.reporting.board import DASH, FRAGILE_HEADING, number
 from emoloom.reporting.viewdata import BoardRow, Cell, CorpusView, DriftView, SystemView, View
 from emoloom.scoring.evidence import SIGNATURES
+from emoloom.scoring.scorecard import VAD_KINDS
 
 NAME_WIDTH = 20
 """Columns are left out until at least this much is left for names."""
-_VAD_KINDS = ("gold", "written", "weak")
 _SPELT_OUT = re.compile(r"^macro_f1@all|:valence_side@all")
 """Metrics of a slice that are shown with their interval."""
 
@@ -155,7 +155,7 @@ def _columns(corpus: CorpusView, width: int) -> tuple[list[_Column], list[str]]:
         found.append(_Column("@parsed\nn/N", 13, 1, _parsed))
     if any(metric.startswith("parse_ok") for metric in known):
         found.append(_Column("ParseOK %\nstr/rec", 9, 4, _parse_rates))
-    kind = next((kind for kind in _VAD_KINDS if any(metric.startswith(f"{kind}:") for metric in known)), None)
+    kind = next((kind for kind in VAD_KINDS if any(metric.startswith(f"{kind}:") for metric in known)), None)
     if kind:
         found += [
             _Column(f"1-RMSE\n{kind}", 7, 2, lambda row: _text(row, f"{kind}:1-rmse@all")),
@@ -189,7 +189,7 @@ def _parsed(row: BoardRow) -> str:
 def _parse_rates(row: BoardRow) -> str:
     rates = []
     for grade in ("strict", "recovered"):
-        cell = row.cell(f"parse_ok_{grade}@all") or row.cell(f"parse_ok_{grade}")
+        cell = row.cell(f"parse_ok_{grade}@all")
         # `100` is every row, `100.0` nearly every one.
         percent = None if cell is None or cell.value is None else 100 * cell.value
         rates.append(DASH if percent is None else "100" if percent == 100 else f"{percent:.1f}")

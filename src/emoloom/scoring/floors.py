@@ -86,24 +86,27 @@ def linear_floor(training: Sequence[TrainingRow]) -> Floor:
     """TF-IDF of words and pairs of words; logistic regression per label; ridge regression for VAD.
 
     Thresholds are tuned per label on training rows that the tuned model did not see; then everything is refitted on
-    all rows. The most probable label is given where none passes, and at most the contract's number of labels.
+    all rows. Rows whose labels are a guess teach VAD alone, as they do for a candidate. The most probable label is
+    given where none passes, and at most the contract's number of labels.
 
     Raises:
-        InputError: there are no training rows.
+        InputError: there are no training rows, or none with labels.
     """
-    if not training:
+    labelled = [row for row in training if row.labels_known]
+    if not labelled:
         raise InputError("there are no training rows to fit floors on", next_step="choose a training source with rows")
     texts = [row.text for row in training]
-    gold = label_matrix([row.target.labels for row in training], TAXONOMY)
+    gold = label_matrix([row.target.labels for row in labelled], TAXONOMY)
     # In a large training set terms that occur once cost four times the time and change nothing that was measured.
     min_df = 1 if len(training) <= _CROSS_FIT_ROWS else 2
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=min_df, token_pattern=_WORDS)
     features = csr_matrix(vectorizer.fit_transform(texts))
-    folds = np.array([fold_of(row.id) for row in training])
+    folds = np.array([fold_of(row.id) for row in labelled])
     # The solver's vector products are too short to share: threads make it several times slower, and change last bits.
     with threadpool_limits(limits=1, user_api="blas"):
-        thresholds = _tuned_thresholds(features, gold, folds)
-        weights, intercepts = _fit_logistic(features, gold)
+        known = features[np.array([row.labels_known for row in training])]
+        thresholds = _tuned_thresholds(known, gold, folds)
+        weights, intercepts = _fit_logistic(known, gold)
         ridge = Ridge(alpha=_RIDGE_PENALTY, solver="sparse_cg").fit(
             features, np.array([row.target.vad.as_tuple() for row in training])
         )

@@ -57,10 +57,11 @@ def check_controls(table: RungTable) -> Check:
     """The known order of controls, judged at the last rung that a control and its base reached together.
 
     A screen that cannot tell random weights or half a model from the whole one cannot tell candidates apart either.
+
+    Args:
+        table: with one control at least that was at a rung with its base.
     """
     code = "control-out-of-order"
-    if not table.controls:
-        return Check(code=code, status="not-applicable", message="there are no controls in this run")
     right: list[str] = []
     wrong: list[str] = []
     for order in table.controls:
@@ -72,7 +73,12 @@ def check_controls(table: RungTable) -> Check:
 
 
 def with_rungs(board: Leaderboard, table: RungTable) -> Leaderboard:
-    """A leaderboard whose controls were judged at the rungs: the check, and a verdict that says so where it failed."""
+    """A leaderboard whose controls were judged at the rungs: the check, and a verdict that says so where it failed.
+
+    Where no control was at a rung together with its base, the leaderboard's own check stays.
+    """
+    if not table.controls:
+        return board
     check = check_controls(table)
     checks = tuple(check if old.code == check.code else old for old in board.checks)
     invalid = f"This screen is not valid: {check.message}. " if check.status == "failed" else ""

@@ -28,9 +28,6 @@ from emoloom.scoring.scorecard import RANKED_BY, score_corpus
 from emoloom.scoring.slices import score_slices
 from emoloom.scoring.verdict import write_verdict
 
-__all__ = ["LeakCount", "System", "build_leaderboard", "differing_parts", "score_corpus"]
-
-
 BY_CONSTRUCTION = "not applicable: no text was written, so that every answer parses by construction"
 
 

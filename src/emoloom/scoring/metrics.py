@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emoloom.contract.taxonomy import labels_of
+from emoloom.records import AXES
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -24,7 +25,6 @@ MIN_ROWS_FOR_SPREAD = 3
 ZERO_VARIANCE = 1e-12
 """Variances below this are rounding: the least spread of two-decimal numbers over 10^7 rows is larger."""
 _VAD_GROUPS = ("error", "constant_error", "gold", "answer", "gold_gold", "answer_answer", "gold_answer")
-_AXIS_NAMES = ("v", "a", "d")
 
 
 def label_matrix(label_sets: Sequence[Sequence[str]], taxonomy: str) -> Bools:
@@ -142,7 +142,7 @@ def vad_scores(sums: Floats) -> dict[str, Floats]:
         "ccc": ccc,
     }
     for name, values in per_axis.items():
-        scores |= {f"{name}_{axis}": values[..., index] for index, axis in enumerate(_AXIS_NAMES)}
+        scores |= {f"{name}_{axis}": values[..., index] for index, axis in enumerate(AXES)}
     return scores
 
 

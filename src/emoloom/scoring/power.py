@@ -54,32 +54,5 @@ def needed_units(
     return max(1, math.ceil(n_units * ratio**2))
 
 
-def needed_seeds(
-    difference: float,
-    standard_error: float,
-    seed_variances: tuple[float, float],
-    *,
-    level: float = LEVEL,
-    power: float = POWER,
-) -> int | None:
-    """Training seeds of each of two systems with which the observed difference of their means is found significant.
-
-    The variance of the difference of means over S seeds a system is `(s1^2 + s2^2) / S + SE^2`: the rows are shared
-    by all seeds, so their part does not fall with S (Bouthillier et al. 2021 for the first part).
-
-    Args:
-        difference: observed.
-        standard_error: of the paired difference over rows.
-        seed_variances: sample variance of each system's score over its seeds, on the same rows.
-        level: of the two-sided test.
-        power: share of repetitions.
-
-    Returns:
-        A number of seeds, at least 1; None where no number of seeds would do, since the rows alone leave too much.
-    """
-    left = (difference / _quantiles(level, power)) ** 2 - standard_error**2
-    return max(1, math.ceil(sum(seed_variances) / left)) if left > 0 else None
-
-
 def _quantiles(level: float, power: float) -> float:
     return NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(power)

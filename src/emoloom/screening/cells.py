@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from emoloom import store
 from emoloom.config import Config, TrainingSettings
 from emoloom.contract.prompt import contract_id
-from emoloom.errors import CandidateError
+from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import Candidate
 from emoloom.progress import Tick, bar, no_tick, say
 from emoloom.records import Example, TrainingPair, TrainingRow
@@ -22,6 +22,7 @@ from emoloom.screening.data import Data, states_of
 from emoloom.screening.forecast import material_of, measure_speed, refuse_unless_it_fits
 from emoloom.screening.merging import keep_merged
 from emoloom.screening.plan import PlannedCandidate, parse_budget, tokens_of
+from emoloom.store import RunFolder
 
 if TYPE_CHECKING:
     from emoloom.training.processes import Processes
@@ -178,10 +179,22 @@ def trained_weights(folder: Path, name: str) -> tuple[Path, str]:
 
     if not (folder / store.STAGE_FILE).exists():
         raise CandidateError("is not trained", where=name, next_step="run `emoloom screen` again", code="not-trained")
-    weights, digest = folder / WEIGHTS, str(store.read_json(folder / store.STAGE_FILE)["weights"])
+    weights, digest = folder / WEIGHTS, str(store.read_field(folder / store.STAGE_FILE, "weights"))
     if not weights.exists() or store.file_digest(weights) != digest:
         raise CandidateError("its weights are damaged", where=str(weights), code="weights-damaged")
     return weights, digest
+
+
+def finished_weights(run: RunFolder, name: str) -> tuple[Path, str]:
+    """`trained_weights` for a command that is about one candidate: what a screen passes over ends it.
+
+    Raises:
+        InputError: it was not finished, or the weights are not the ones it wrote.
+    """
+    try:
+        return trained_weights(run.training(name), name)
+    except CandidateError as error:
+        raise InputError(error.what, where=error.where, next_step=error.next_step, code=error.code) from error
 
 
 def follow(config: Config, data: Data, processes: Processes) -> None:

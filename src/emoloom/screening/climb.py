@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from emoloom import store
 from emoloom.config import Config
@@ -24,7 +25,7 @@ from emoloom.screening.decisions import (
     stopped,
 )
 from emoloom.screening.engines import run_jobs
-from emoloom.screening.failures import TRAINING
+from emoloom.screening.failures import PLANNING, TRAINING, failed_stage
 from emoloom.screening.jobs import Job, Outcome
 from emoloom.screening.plan import parse_budget, read_plan, tokens_of, write_plan
 from emoloom.screening.rungs import Rung, plan_rungs
@@ -59,19 +60,27 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
     Returns:
         What each finalist's chosen variant cost over all rungs, by candidate.
     """
-    _forget_training_failures(run, candidates)
+    _forget_failures(run, candidates)
     entries, by_name = _entries(run, config, candidates), {candidate.name: candidate for candidate in candidates}
     rungs = fixed_rungs(run, config, candidates)
+    failed: dict[str, tuple[int, dict[str, Any]]] = {}
 
     def answers(entering: Sequence[str], rung: Rung) -> dict[str, Floats]:
         forget_checkpoints(run, set(entries) - set(entering))
         say(f"rung {rung.number} of {len(rungs)}: {len(entering)} variants to {rung.tokens:,} tokens each")
-        return _answers(run, config, data, [entries[name] for name in entering], by_name, rung)
+        outcomes = do_cells(run, config, [entries[name] for name in entering], by_name, rung.tokens, rung.number)
+        for each in outcomes:
+            if each.code:
+                say(f"{each.variant} failed at rung {rung.number}: {each.line} [{each.code}]")
+                failed[each.variant] = rung.number, {"stage": TRAINING, "code": each.code, "line": each.line}
+        through = [each.variant for each in outcomes if not each.code]
+        if not through:
+            _write_failures(run, {entries[name].candidate: row for name, (_, row) in failed.items()})
+        return {name: read_columns(run, data, name, rung.number) for name in through}
 
     table = decide(config, rungs, entries, speeds_of(run, config, entries), answers)
     _move_in(run, config, table, entries)
-    for name, failure in stopped(table, entries).items():
-        store.write_json(run.failure(name), failure)
+    _write_failures(run, stopped(table, entries, failed))
     store.write_json(run.rungs, table.model_dump(mode="json"))
     forget_checkpoints(run, entries)
     return {name: _costs(run, variant, rungs) for name, variant in table.chosen.items()}
@@ -122,33 +131,20 @@ def do_cells(
 def _entries(run: RunFolder, config: Config, candidates: Sequence[Candidate]) -> dict[str, Entry]:
     """Every candidate that could be planned, once a rate."""
     planned = read_plan(run.plan).candidates
-    usable = [c.name for c in candidates if c.name in planned and not run.failure(c.name).exists()]
+    usable = [c.name for c in candidates if c.name in planned and failed_stage(run, c.name) != PLANNING]
     return entries_of(usable, config)
 
 
-def _forget_training_failures(run: RunFolder, candidates: Sequence[Candidate]) -> None:
-    """Who was stopped at a rung, or failed in training, is tried again."""
+def _forget_failures(run: RunFolder, candidates: Sequence[Candidate]) -> None:
+    """Whoever was stopped at a rung, or failed in training or after it, is tried again."""
     for candidate in candidates:
-        path = run.failure(candidate.name)
-        if path.exists() and store.read_json(path)["stage"] == TRAINING:
-            path.unlink()
+        if failed_stage(run, candidate.name) not in ("", PLANNING):
+            run.failure(candidate.name).unlink()
 
 
-def _answers(
-    run: RunFolder, config: Config, data: Data, entering: Sequence[Entry], candidates: Mapping[str, Candidate],
-    rung: Rung,
-) -> dict[str, Floats]:  # fmt: skip
-    """Per-unit columns of every variant that got through the rung; one that failed becomes a coded row."""
-    columns = {}
-    outcomes = do_cells(run, config, entering, candidates, rung.tokens, rung.number)
-    for entry, outcome in zip(entering, outcomes, strict=True):
-        if outcome.code:
-            say(f"{entry.name} failed at rung {rung.number}: {outcome.line} [{outcome.code}]")
-            failure = {"stage": TRAINING, "code": outcome.code, "line": outcome.line}
-            store.write_json(run.failure(entry.candidate), failure)
-            continue
-        columns[entry.name] = read_columns(run, data, entry.name, rung.number)
-    return columns
+def _write_failures(run: RunFolder, rows: Mapping[str, dict[str, Any]]) -> None:
+    for name, row in rows.items():
+        store.write_json(run.failure(name), row)
 
 
 def _move_in(run: RunFolder, config: Config, table: RungTable, entries: Mapping[str, Entry]) -> None:

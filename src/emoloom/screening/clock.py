@@ -20,7 +20,7 @@ CLOCK_EVERY_SECONDS = 5.0
 def clock(folder: Path) -> Iterator[Callable[[], float]]:
     """Seconds spent in a cell, those of interrupted runs included: noted every few seconds by a thread."""
     path = folder / "elapsed.json"
-    before = float(store.read_json(path)["seconds"]) if path.exists() else 0.0
+    before = float(store.read_field(path, "seconds")) if path.exists() else 0.0
     start = time.monotonic()
     stop = threading.Event()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emoloom import store
 from emoloom.config import Config
-from emoloom.corpora.selection import parse_selection
+from emoloom.corpora.selection import evaluated_corpora
 from emoloom.models.candidates import parse_name
 from emoloom.records import Example, TrainingPair, TrainingRow, Vad
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
@@ -42,7 +42,7 @@ class Data(NamedTuple):
 
 def read_data(run: RunFolder, config: Config) -> Data:
     """The data stage of a run, from its files."""
-    names = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    names = evaluated_corpora(config.data)
     return Data(
         training=store.read_records(run.training_rows, TrainingRow),
         pairs=store.read_records(run.training_pairs, TrainingPair),

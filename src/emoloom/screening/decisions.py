@@ -122,17 +122,30 @@ def _orders(
     return found
 
 
-def stopped(table: RungTable, entries: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
-    """A coded row for every candidate whose variants were all stopped: the last decision of them says why."""
-    last: dict[str, tuple[int, Decision]] = {}
+def stopped(
+    table: RungTable, entries: Mapping[str, Entry], failed: Mapping[str, tuple[int, dict[str, Any]]]
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """A coded row for every candidate without a finalist: what happened last to its variants says why.
+
+    Args:
+        table: of the rungs.
+        entries: variants by name.
+        failed: variants that failed, with the rung and the coded row of each.
+    """
+    last: dict[str, tuple[int, dict[str, Any]]] = {}
     for number, decisions in enumerate(table.decisions, start=1):
         for decision in reversed(decisions):  # best first: the best of a candidate's variants has the last word
             if decision.fate != "promoted":
-                last[entries[decision.variant].candidate] = number, decision
-    found = {}
-    for name, (number, decision) in last.items():
-        if name not in table.chosen:
-            why = "worse than" if decision.fate == "worse" else "without budget to go on, behind"
-            line = f"{name}: {decision.score:.3f} on the promotion slice, {why} {decision.against}"
-            found[name] = {"stage": TRAINING, "code": f"{STOPPED}{number}", "line": line}
-    return found
+                name = entries[decision.variant].candidate
+                last[name] = number, _stop(name, number, decision)
+    for variant, (number, row) in failed.items():
+        name = entries[variant].candidate
+        if name not in last or number > last[name][0]:
+            last[name] = number, row
+    return {name: row for name, (_, row) in last.items() if name not in table.chosen}
+
+
+def _stop(candidate: str, number: int, decision: Decision) -> dict[str, Any]:
+    why = "worse than" if decision.fate == "worse" else "without budget to go on, behind"
+    line = f"{candidate}: {decision.score:.3f} on the promotion slice, {why} {decision.against}"
+    return {"stage": TRAINING, "code": f"{STOPPED}{number}", "line": line}

@@ -19,13 +19,16 @@ def each_candidate(
 ) -> None:
     """Do one stage for every candidate; one that fails gets a failure file with a code, and the others go on.
 
-    What failed in an earlier stage is left out; what failed in this one or a later one before is tried again.
+    What failed in an earlier stage is left out, and what failed in this one before is tried again. What is on record of
+    a later stage stays until that stage is tried again: a plan alone must not take a failed candidate off a finished
+    run.
     """
     for candidate in candidates:
-        failure = run.failure(candidate.name)
-        if failure.exists() and store.read_json(failure)["stage"] in STAGES[: STAGES.index(stage)]:
+        failure, failed = run.failure(candidate.name), failed_stage(run, candidate.name)
+        if failed in STAGES[: STAGES.index(stage)]:
             continue
-        failure.unlink(missing_ok=True)
+        if failed == stage:
+            failure.unlink()
         try:
             with_named_failures(work, candidate)
         except CandidateError as error:
@@ -33,7 +36,13 @@ def each_candidate(
             store.write_json(failure, {"stage": stage, "code": error.code, "line": error.line()})
 
 
-def with_named_failures(work: Callable[[Candidate], None], candidate: Candidate) -> None:
+def failed_stage(run: RunFolder, candidate: str) -> str:
+    """The stage that a candidate failed in; empty where it did not."""
+    path = run.failure(candidate)
+    return str(store.read_field(path, "stage")) if path.exists() else ""
+
+
+def with_named_failures(work: Callable[[Candidate], object], candidate: Candidate) -> None:
     """Run `work`; whatever a candidate's architecture makes the libraries raise becomes a named failure of it."""
     try:
         work(candidate)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from emoloom import store
-from emoloom.config import Config, config_from_json
+from emoloom.config import Config
 from emoloom.corpora.preparation import PROMOTION
 from emoloom.errors import CandidateError
 from emoloom.models.candidates import Candidate
@@ -16,6 +16,7 @@ from emoloom.screening.data import Data, read_data
 from emoloom.screening.decoding_cells import decode_cell
 from emoloom.screening.failures import with_named_failures
 from emoloom.screening.plan import PlannedCandidate
+from emoloom.screening.run_config import read_config
 from emoloom.store import RunFolder
 
 
@@ -45,7 +46,7 @@ def run_job(text: str) -> str:
     """Do a job, or find that it is done. Job and outcome are JSON, so that they cross processes and machines."""
     job = Job.model_validate_json(text)
     run = RunFolder(Path(job.run))
-    config, data = _opened(job.run, str(store.read_json(run.data / store.STAGE_FILE)["key"]))
+    config, data = _opened(job.run, str(store.read_field(run.data / store.STAGE_FILE, "key")))
     try:
         with_named_failures(lambda _: _rung_cell(run, config, data, job), job.candidate)
     except CandidateError as error:
@@ -57,7 +58,7 @@ def run_job(text: str) -> str:
 def _opened(root: str, _key: str) -> tuple[Config, Data]:
     """Config and data of a run, read once a process; the key tells contents of one folder apart."""
     run = RunFolder(Path(root))
-    config = config_from_json(store.read_json(run.config), str(run.config))
+    config = read_config(run)
     return config, read_data(run, config)
 
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from emoloom import store
 from emoloom.config import Config
-from emoloom.corpora.selection import parse_selection
+from emoloom.corpora.selection import evaluated_corpora
 from emoloom.records import Record
 from emoloom.screening.data import states_of
 from emoloom.screening.plan import read_plan
-from emoloom.store import RunFolder
+from emoloom.store import UNTRAINED, RunFolder
 
 Stage = Literal["waiting", "training", "decoding", "done", "failed"]
 
@@ -40,7 +40,7 @@ class Standing(Record):
 def standings(run: RunFolder, config: Config) -> tuple[Standing, ...]:
     """Every candidate of the run, in its order."""
     plan = read_plan(run.plan).candidates
-    corpora = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    corpora = evaluated_corpora(config.data)
     rows = sum(store.count_records(run.evaluation_rows(name)) for name in corpora)
     return tuple(
         _standing(run, config, name, plan[name].tokens if name in plan else None, corpora, rows)
@@ -52,7 +52,8 @@ def _standing(
     run: RunFolder, config: Config, name: str, planned: int | None, corpora: Sequence[str], rows: int
 ) -> Standing:
     last = _last_entry(run.training(name) / store.TRAINING_LOG)
-    states = states_of(config, name)
+    given_up = {UNTRAINED} if run.untrained_failure(name).exists() else set[str]()
+    states = [state for state in states_of(config, name) if state not in given_up]
     files = [run.predictions_file(name, state, corpus) for state in states for corpus in corpora]
     answered = sum(map(store.count_records, files))
     failure = run.failure(name)
@@ -60,7 +61,7 @@ def _standing(
     return Standing(
         candidate=name,
         stage=_stage(run, name, failure.exists(), bool(last), answered, answered >= rows * len(states) > 0),
-        failure=str(store.read_json(failure)["code"]) if failure.exists() else "",
+        failure=str(store.read_field(failure, "code")) if failure.exists() else "",
         tokens=int(last.get("tokens", 0)),
         tokens_planned=planned,
         loss=float(last["loss_lm_sum"]) / count if count else None,

@@ -10,7 +10,7 @@ from emoloom import __version__, store
 from emoloom.affect.lexicon import load_lexicon
 from emoloom.affect.weak_vad import fit_weak_vad, label_table
 from emoloom.config import Config
-from emoloom.corpora.selection import parse_selection
+from emoloom.corpora.selection import evaluated_corpora
 from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
 from emoloom.progress import bar
@@ -47,16 +47,18 @@ def candidate_systems(
         size, weights = training["n_parameters"], training["weights"]
         trained = _decoded(run, name, name, TRAINED, kind, corpora, weights, base=base, n_parameters=size)
         systems.append(trained._replace(note=note))
-        decoded_untrained = (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists()
-        if UNTRAINED in states_of(config, name) and decoded_untrained:
-            shown, identity = f"untrained {name}", read_plan(run.plan).candidates[name].identity
+        shown, missing = f"untrained {name}", run.untrained_failure(name)
+        if UNTRAINED in states_of(config, name) and missing.exists():
+            systems.append(System(shown, "untrained", {}, failure=str(store.read_field(missing, "code"))))
+        elif UNTRAINED in states_of(config, name) and (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists():
+            identity = read_plan(run.plan).candidates[name].identity
             systems.append(_decoded(run, name, shown, UNTRAINED, "untrained", corpora, identity, n_parameters=size))
     return [*systems, *external_systems(run, config, corpora)]
 
 
 def recorded_systems(run: RunFolder, config: Config, board: Leaderboard) -> list[System]:
     """Every line of a scored run's leaderboard with its predictions, from the run's files."""
-    corpora = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    corpora = evaluated_corpora(config.data)
     failures = {system.name: system.failure for system in board.systems if system.failure}
     return [*candidate_systems(run, config, failures, corpora), *_recorded_floors(run, corpora)]
 
@@ -73,7 +75,7 @@ def external_systems(run: RunFolder, config: Config, corpora: Sequence[str]) -> 
     systems = []
     for name in entries.external_files(config):
         folder = run.external(name)
-        digest = store.read_json(folder / store.STAGE_FILE)["sha256"]
+        digest = store.read_field(folder / store.STAGE_FILE, "sha256")
         answers = {corpus: store.read_records(folder / f"{run.slug(corpus)}.jsonl", Prediction) for corpus in corpora}
         note = (
             f"a file of answers made elsewhere (SHA-256 {digest[:12]}), which nothing here can compute again; every "
@@ -168,11 +170,10 @@ def environments(run: RunFolder, config: Config) -> dict[str, dict[str, object]]
 
 def noises(run: RunFolder, config: Config) -> dict[str, dict[str, float]]:
     """System -> corpus -> largest logit difference between shapes, where it was measured before decoding."""
-    found = {}
+    found, corpora = {}, evaluated_corpora(config.data)
     for name in config.candidates.names:
         for system, state in ((name, TRAINED), (f"untrained {name}", UNTRAINED)):
             by_file = _decoding(run, name, state).get("noise", {})
-            corpora = {parse_selection(entry)[0] for entry in config.data.evaluate}
             found[system] = {c: n for c in corpora if isinstance(n := by_file.get(run.slug(c)), float)}
     return found
 
@@ -201,5 +202,5 @@ def drift_studies(run: RunFolder, config: Config, corpora: Sequence[str]) -> lis
         for path in (run.drift_study(name, corpus) for corpus in corpora):
             if path.exists() and training.exists():
                 study = store.read_record(path, DriftStudy)
-                found += [study] if study.weights == store.read_json(training)["weights"] else []
+                found += [study] if study.weights == store.read_field(training, "weights") else []
     return found

@@ -9,11 +9,12 @@ from pathlib import Path
 from emoloom import store
 from emoloom.config import Config, with_changes
 from emoloom.contract.prompt import studied_decimals
-from emoloom.corpora.selection import parse_selection
+from emoloom.corpora.selection import evaluated_corpora
 from emoloom.errors import InputError
 from emoloom.progress import Say
 from emoloom.records import Example, Prediction
 from emoloom.scoring.ablation import RESULT, Answers, Cell, Result, Rows, compare_cells
+from emoloom.screening.run_config import differences
 from emoloom.screening.systems import training_logs
 from emoloom.store import TRAINED, RunFolder
 from emoloom.studies.ablation_grid import FULL
@@ -77,14 +78,17 @@ def compare_finished(cells: Sequence[Cell], config: Config, folder: Path) -> Res
         folder: of the ablation.
 
     Raises:
-        InputError: no seed of `full` is finished, or a cell was decoded on other texts.
+        InputError: no seed of `full` is finished, or a cell was run with other settings or decoded on other texts.
     """
     runs = {(cell.name, seed): run for cell in to_run(cells) for seed, run in _runs_of(cell, folder)}
     done = {at: run for at, run in runs.items() if _is_finished(run, config)}
+    by_name = {cell.name: cell for cell in cells}
+    for (name, seed), run in done.items():
+        _refuse_other_settings(run, config_of(by_name[name], seed, config, folder))
     reference = next((run for (name, _), run in done.items() if name == FULL), None)
     if reference is None:
         raise InputError("no seed of the cell `full` is finished", where=str(folder), next_step="run it first")
-    rows = {corpus: _rows(reference, corpus) for corpus in _evaluated(config)}
+    rows = {corpus: _rows(reference, corpus) for corpus in evaluated_corpora(config.data)}
     answers: dict[str, dict[int, Answers]] = {}
     for (name, seed), run in done.items():
         answers.setdefault(name, {})[seed] = _answers(run, config, rows)
@@ -112,13 +116,22 @@ def _runs_of(cell: Cell, folder: Path) -> list[tuple[int, RunFolder]]:
     return [(number, RunFolder(folder / f"{prefix}{number}")) for number in numbers]
 
 
-def _evaluated(config: Config) -> list[str]:
-    return [parse_selection(entry)[0] for entry in config.data.evaluate]
-
-
 def _is_finished(run: RunFolder, config: Config) -> bool:
     name = config.candidates.names[0]
-    return all(run.predictions_file(name, TRAINED, corpus).exists() for corpus in _evaluated(config))
+    return all(run.predictions_file(name, TRAINED, corpus).exists() for corpus in evaluated_corpora(config.data))
+
+
+def _refuse_other_settings(run: RunFolder, config: Config) -> None:
+    """Raise InputError for a run that was not made as its cell says now: it would be credited with what it did not do.
+
+    A setting that is newer than the run is passed over, and so is `evaluate`, since the texts are compared.
+    """
+    for section, key, then, now in differences(store.read_json(run.config), config):
+        if section in ("data", "training", "decoding") and key != "evaluate" and then is not None:
+            raise InputError(
+                f"was run with {section}.{key} = {then!r}, and this config has {now!r}", where=str(run.root),
+                next_step="give the config that it was run with, or another run.name",
+            )  # fmt: skip
 
 
 def _failure_of(path: Path) -> str:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from emoloom.config import Config
-from emoloom.corpora.selection import parse_selection
+from emoloom.corpora.selection import evaluated_corpora
 from emoloom.errors import InputError, nearest
 from emoloom.scoring.ablation import Cell
 
@@ -115,7 +115,7 @@ def _check_two_sources(config: Config, group: str) -> None:
 
 def _gold(config: Config) -> list[Cell]:
     name = config.data.gold_vad or "emobank"
-    if name not in {parse_selection(entry)[0] for entry in config.data.evaluate}:
+    if name not in evaluated_corpora(config.data):
         raise InputError(f"{name} is not evaluated", where="gold", next_step="name it in data.evaluate")
     source = {"data.gold_vad": name}
     weak = source | {"data.gold_fraction": 0.0}

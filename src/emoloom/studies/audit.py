@@ -15,6 +15,7 @@ from emoloom.models.candidates import Candidate
 from emoloom.records import Prediction
 from emoloom.screening.data import Data
 from emoloom.screening.plan import read_plan
+from emoloom.screening.run_config import read_config
 from emoloom.screening.systems import fitted_floors
 from emoloom.store import RunFolder
 from emoloom.studies import audit_files, audit_predictions, audit_training
@@ -52,7 +53,7 @@ def audit_run(
     digests, opened = run.digests(), list[Contents]()
 
     def read_contents(inspection: Inspection) -> str:
-        config = audit_files.read_config(run)
+        config = read_config(run)
         data, plan = audit_files.read_data(inspection, run, config), read_plan(run.plan)
         opened.append(Contents(run, config, data, plan, digests, config.candidates.names))
         return "config, data and plan can be read"

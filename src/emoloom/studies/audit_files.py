@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emoloom import __version__, store
-from emoloom.config import Config, config_from_json
-from emoloom.corpora.selection import parse_selection
+from emoloom.config import Config
+from emoloom.corpora.selection import evaluated_corpora
 from emoloom.errors import InputError
 from emoloom.progress import bar
 from emoloom.records import Example, Prediction, TrainingPair, TrainingRow
@@ -48,15 +48,10 @@ class Contents(NamedTuple):
                     yield name, state
 
 
-def read_config(run: RunFolder) -> Config:
-    """The run's config, or an InputError."""
-    return config_from_json(store.read_json(run.config), str(run.config))
-
-
 def read_data(inspection: Inspection, run: RunFolder, config: Config) -> Data:
     """Rows and facts; a file whose rows were changed is a finding and still read."""
     training = _rows(inspection, run.training_rows, TrainingRow)
-    names = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    names = evaluated_corpora(config.data)
     evaluation = {name: _rows(inspection, run.evaluation_rows(name), Example) for name in names}
     pairs = _rows(inspection, run.training_pairs, TrainingPair)
     promotion = _rows(inspection, run.promotion_rows, Example)
@@ -217,7 +212,7 @@ def _decoded(contents: Contents, name: str, state: str) -> Decoded:
     run = contents.run
     weights = contents.plan.candidates[name].identity
     if state == TRAINED:
-        weights = store.read_json(run.training(name) / STAGE_FILE)["weights"]
+        weights = store.read_field(run.training(name) / STAGE_FILE, "weights")
     heads = decoding_cells.label_heads(decoding_cells.weights_of(run, name, state), contents.config)
     rows = {corpus: run.evaluation_rows(corpus) for corpus in contents.data.evaluation}
     return Decoded(name, state, name, weights, rows, contents.digest(heads) if heads else "")
@@ -266,7 +261,7 @@ def _check_failure(inspection: Inspection, contents: Contents, name: str, *, is_
     failure = run.failure(name)
     if failure.exists():
         with inspection.reading(failure):
-            stage = store.read_json(failure)["stage"]
+            stage = store.read_field(failure, "stage")
             at_once = contents.config.screening.rungs == 1  # from a rung before the failure there are results
             if is_decoded or (at_once and stage == TRAINING and (run.training(name) / STAGE_FILE).exists()):
                 inspection.found(failure, f"says that {name} failed in {stage}, and its results are there")

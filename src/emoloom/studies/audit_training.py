@@ -150,9 +150,11 @@ def _check_cell(inspection: Inspection, contents: Contents, entry: Entry, rung: 
 def _check_decisions(inspection: Inspection, contents: Contents, entries: dict[str, Entry]) -> None:
     """`rungs.json` and the coded rows of stopped candidates are what the answers give."""
     run, data = contents.run, contents.data
+    unfinished: set[str] = set()
 
     def recorded(entering: Sequence[str], rung: Rung) -> dict[str, Floats]:
         there = [name for name in entering if run.rung(name, rung.number).exists()]
+        unfinished.update(entries[name].candidate for name in entering if name not in there)
         return {name: read_columns(run, data, name, rung.number) for name in there}
 
     with inspection.reading(run.rungs):
@@ -161,8 +163,10 @@ def _check_decisions(inspection: Inspection, contents: Contents, entries: dict[s
         found = store.read_json(run.rungs)
         for part, value in right.model_dump(mode="json").items():
             inspection.expect(run.rungs, part, found.get(part), value)
-        reasons = stopped(right, entries)
+        reasons = stopped(right, entries, {})
         for name in contents.names:
             failure = store.read_json(run.failure(name)) if run.failure(name).exists() else None
-            if name in reasons or (failure and str(failure["code"]).startswith(STOPPED)):
+            was_stopped = failure is not None and str(failure["code"]).startswith(STOPPED)
+            may_fail = name in unfinished and name not in right.chosen  # why it did is not among the answers
+            if was_stopped or (name in reasons and not (failure and may_fail)):
                 inspection.expect(run.failure(name), "what is on record", failure, reasons.get(name))

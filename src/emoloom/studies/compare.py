@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from emoloom import store
-from emoloom.config import config_from_json
-from emoloom.corpora.selection import parse_selection
+from emoloom.corpora.selection import evaluated_corpora
 from emoloom.records import Example, Leaderboard
 from emoloom.scoring.comparison import RunComparison, RunFiles, compare_runs
+from emoloom.screening.run_config import read_config
 from emoloom.screening.systems import recorded_systems
 from emoloom.store import RunFolder
 
@@ -20,7 +20,7 @@ def compare(first: Path, second: Path) -> RunComparison:
         InputError: one is no run, is not scored yet, or has files that are damaged or do not belong together.
     """
     runs = [store.open_run(root) for root in (first, second)]
-    config = config_from_json(store.read_json(runs[0].config), str(runs[0].config))
+    config = read_config(runs[0])
     one, two = map(_files, runs)
     return compare_runs(one, two, bootstrap=config.scoring.bootstrap, seed=config.run.seed)
 
@@ -28,8 +28,8 @@ def compare(first: Path, second: Path) -> RunComparison:
 def _files(run: RunFolder) -> RunFiles:
     """Leaderboard, rows and every prediction of a run."""
     board = store.read_record(run.leaderboard, Leaderboard)
-    config = config_from_json(store.read_json(run.config), str(run.config))
-    corpora = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    config = read_config(run)
+    corpora = evaluated_corpora(config.data)
     predictions = {system.name: system.predictions for system in recorded_systems(run, config, board)}
     rows = {name: store.read_records(run.evaluation_rows(name), Example) for name in corpora}
     return RunFiles(board, rows, predictions)

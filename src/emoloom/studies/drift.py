@@ -10,19 +10,20 @@ from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from emoloom import store
-from emoloom.config import Config, config_from_json
-from emoloom.corpora.selection import parse_selection
+from emoloom.config import Config
+from emoloom.corpora.selection import evaluated_corpora
 from emoloom.decoding.predict import predict, read_answer
 from emoloom.decoding.protocol import environment, protocol_of
 from emoloom.decoding.variants import generate, gumbel_noise
-from emoloom.errors import CandidateError, InputError, nearest
+from emoloom.errors import InputError, nearest
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.models.codec import load_codec
 from emoloom.models.loading import DTYPES, load_checkpoint
 from emoloom.progress import Say, bar
 from emoloom.records import Example, Prediction
 from emoloom.scoring.drift import Cell, DriftStudy, Setting, VariantAnswer, study_of
-from emoloom.screening.cells import trained_weights, use_threads
+from emoloom.screening.cells import finished_weights, use_threads
+from emoloom.screening.run_config import read_config
 from emoloom.store import TRAINED, RunFolder
 
 GREEDY_REPEATS = 2
@@ -112,8 +113,8 @@ def drift(root: Path, grid: Grid, *, candidate: str, corpus: str, say: Say) -> P
         CandidateError: it cannot be loaded or decoded.
     """
     run = store.open_run(root)
-    config = config_from_json(store.read_json(run.config), str(run.config))
-    corpora = [parse_selection(entry)[0] for entry in config.data.evaluate]
+    config = read_config(run)
+    corpora = evaluated_corpora(config.data)
     name = _known("--candidate", candidate, config.candidates.names)
     rows = store.read_records(run.evaluation_rows(_known("--corpus", corpus, corpora)), Example)
     plan = plan_cells(grid, len(rows))
@@ -143,10 +144,7 @@ class _Study:
         self.environment = environment().model_dump(mode="json")
         self.prompts = [self.codec.encode_prompt(row.text) for row in rows]
         self._folder = run.drift(candidate.name, rows[0].corpus)
-        try:
-            self._weights, self._weights_digest = trained_weights(run.training(candidate.name), candidate.name)
-        except CandidateError as error:  # a screen goes on without this candidate; a study of it cannot
-            raise InputError(error.what, where=error.where, next_step=error.next_step, code=error.code) from error
+        self._weights, self._weights_digest = finished_weights(run, candidate.name)
         self._dtype, self._model = "", None
 
     def measure(self, plan: Sequence[PlannedCell], say: Say) -> DriftStudy:

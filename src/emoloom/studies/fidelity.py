@@ -19,6 +19,7 @@ from emoloom.scoring.statistics import Draws
 from emoloom.screening.climb import do_cells, forget_checkpoints
 from emoloom.screening.data import Data, read_data
 from emoloom.screening.decisions import entries_of, read_columns
+from emoloom.screening.failures import failed_stage
 from emoloom.screening.plan import parse_budget
 from emoloom.store import RunFolder
 
@@ -30,12 +31,13 @@ def check_shares(shares: Sequence[float], config: Config, n_candidates: int) -> 
     """The shares, smallest first, the whole budget among them.
 
     Raises:
-        InputError: a share is not in (0, 1], the budget is a time, or there are too few variants.
+        InputError: a share is not in (0, 1], none is below 1, the budget is a time, or there are too few variants.
     """
-    if any(not 0 < share <= 1 for share in shares):
+    if any(not 0 < share <= 1 for share in shares) or all(share == 1 for share in shares):
         raise InputError(
-            "a share of the budget lies between 0 and 1", where="--shares", next_step="e.g. 0.02,0.05,0.2,1"
-        )
+            "shares of the budget lie between 0 and 1, and one is below 1", where="--shares",
+            next_step="e.g. 0.02,0.05,0.2,1",
+        )  # fmt: skip
     if parse_budget(config.training.budget).tokens is None:
         raise InputError(
             "shares of a time would be calibrated anew in every run", where="training.budget",
@@ -72,6 +74,7 @@ def study(
     for seed in seeds:
         own = config_of(config, seed, folder)
         run = RunFolder(plan(own))
+        _refuse_failed(run, own)
         candidates = [prepare(n, cache, offline=own.candidates.offline, say=say) for n in own.candidates.names]
         with run.changing():
             measured.append(measure(run, own, read_data(run, own), candidates, wanted, say))
@@ -84,8 +87,17 @@ def config_of(config: Config, seed: int, folder: Path) -> Config:
         "run.name": f"seed{seed}", "run.directory": str(folder), "run.seed": seed,
         "data.sample_seed": config.run.seed,
         "screening.rungs": 2,  # so that a slice is carved out
+        "screening.budget": "1000000h",  # of rungs, which nobody climbs here: the shares say how far
     }  # fmt: skip
     return with_changes(config, changes, f"seed {seed}")
+
+
+def _refuse_failed(run: RunFolder, config: Config) -> None:
+    """Raise InputError for a candidate that could not be planned: an order without it would be another one."""
+    for name in config.candidates.names:
+        if failed_stage(run, name):
+            line = store.read_field(run.failure(name), "line")
+            raise InputError(str(line), where=str(run.root), next_step="leave it out")
 
 
 def measure(
@@ -104,6 +116,7 @@ def measure(
     entries = entries_of(list(by_name), config)
     columns: dict[float, dict[str, Floats]] = {}
     costs: dict[float, float] = {}
+    spent = 0.0
     for number, share in enumerate(shares, start=1):
         tokens = max(1, round(share * whole))
         say(f"{run.root.name}: {len(entries)} variants to {tokens:,} tokens ({100 * share:g} %)")
@@ -112,7 +125,8 @@ def measure(
                 raise InputError(f"{outcome.line} [{outcome.code}]", where=str(run.root), next_step="leave it out")
         columns[share] = {name: read_columns(run, data, name, number) for name in entries}
         records = [store.read_json(run.rung(name, number)) for name in entries]
-        costs[share] = sum(float(record["seconds"]) for record in records)
+        spent += sum(float(record["seconds"]) for record in records)  # each went on from the share before
+        costs[share] = spent
     forget_checkpoints(run, entries)
     return columns, costs
 

@@ -11,7 +11,7 @@ from emoloom.affect.flips import flip, refusals
 from emoloom.affect.lexicon import BUILTIN, load_lexicon
 from emoloom.affect.weak_vad import fit_weak_vad
 from emoloom.corpora.registry import read_corpus
-from emoloom.corpora.targets import contract_rows
+from emoloom.corpora.targets import contract_rows, self_labelled
 from emoloom.errors import InputError
 from emoloom.records import Target, TrainingPair
 
@@ -25,12 +25,12 @@ def pairs_of_corpus(name: str, data_dir: str, n_shown: int, seed: int) -> dict[s
     Raises:
         InputError: the corpus cannot be read, has no training split, or no row with labels of the contract.
     """
-    examples = read_corpus(name, Path(data_dir).expanduser() if data_dir else None).train
+    examples = self_labelled(read_corpus(name, Path(data_dir).expanduser() if data_dir else None).train)
     if not examples:
         raise InputError("has no training split to make pairs of", where=name)
     lexicon = load_lexicon(BUILTIN)
     weak = fit_weak_vad(lexicon, [example.text for example in examples])
-    rows = contract_rows([e for e in examples if "speaker-turn" not in e.tags], weak, lexicon)
+    rows = contract_rows(examples, weak, lexicon)
     if not rows:
         raise InputError("has no row with labels of the contract", where=name)
     outcomes = [flip(row, weak, lexicon) for row in rows]

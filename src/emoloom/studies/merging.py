@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emoloom import store
-from emoloom.config import Config, config_from_json
+from emoloom.config import Config
 from emoloom.errors import InputError
 from emoloom.progress import bar
 from emoloom.records import Leaderboard, Prediction
@@ -16,6 +16,7 @@ from emoloom.scoring.alignment import data_id
 from emoloom.scoring.evidence import LeakCount
 from emoloom.scoring.leaderboard import System, build_leaderboard, differing_parts
 from emoloom.screening.data import Data, leaks_of, read_data
+from emoloom.screening.run_config import read_config
 from emoloom.screening.systems import environments, noises, recorded_systems
 from emoloom.store import RunFolder
 from emoloom.studies.findings import Audit
@@ -95,7 +96,7 @@ def _open(roots: Sequence[Path]) -> list[Opened]:
     opened = []
     for root in roots:
         run = store.open_run(root)
-        config = config_from_json(store.read_json(run.config), str(run.config))
+        config = read_config(run)
         board = store.read_record(run.leaderboard, Leaderboard)
         systems = recorded_systems(run, config, board)
         opened.append(Opened(config.run.name, run, config, read_data(run, config), board, systems))

@@ -43,13 +43,11 @@ class Mirror(NamedTuple):
     """Whether one of them names a feeling."""
 
 
-def mirror(text: str) -> list[Mirror]:
-    """Candidate rewrites of a text, at most one of each kind; empty where none can be trusted. Never raises."""
-    return attempt(text)[0]
-
-
 def attempt(text: str) -> tuple[list[Mirror], str]:
-    """Candidate rewrites, and the reason why there are none (empty where there are)."""
+    """Candidate rewrites, at most one of each kind, and the reason why there are none (empty where there are).
+
+    Never raises.
+    """
     tokens = tokens_of(text[: MAX_CHARS + 1])
     reason = _unfit(text, tokens)
     if reason:
