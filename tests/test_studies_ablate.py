@@ -193,6 +193,6 @@ def test_the_plan_trains_nothing(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["ablate", str(file), "--plan", "--groups", "losses", "--seeds", "0,1",
                                       "--set", f"run.directory={tmp_path}"])  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "14 runs of 30000 tokens each" in result.output
+    assert "14 runs of 60000 tokens each" in result.output
     assert not list(tmp_path.glob("*-ablation"))
     assert config.run.name == "t"

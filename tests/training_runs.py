@@ -21,8 +21,10 @@ from emoloom.training.loop import Material, train
 from emoloom.training.mixture import Source
 
 SETTINGS = TrainingSettings(
-    learning_rate=0.01, warmup_steps=3, batch_rows=4, window_rows=16, checkpoint_steps=3, dtype="fp32"
-)
+    learning_rate=0.01, warmup_steps=3, batch_rows=4, window_rows=16, checkpoint_steps=3, dtype="fp32",
+    label_adjustment=0.0, label_weight=1.0,
+)  # fmt: skip
+"""L_lm alone, every id alike."""
 BUDGET = 16_000
 INSIDE = "inside"
 FILES = 5

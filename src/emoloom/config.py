@@ -86,7 +86,7 @@ class CandidateSettings(Section):
 class TrainingSettings(Section):
     """How each candidate is trained; the same for all of them."""
 
-    budget: str = Field("30000 tokens", pattern=r"^\s*\d+(\.\d+)?\s*(tokens|s|m|h)\s*$")
+    budget: str = Field("60000 tokens", pattern=r"^\s*\d+(\.\d+)?\s*(tokens|s|m|h)\s*$")
     """Training per candidate: `N tokens`, or a time (`90s`, `25m`) that is calibrated once to tokens."""
     learning_rate: float = Field(2e-4, gt=0.0, le=1.0)
     """Peak learning rate of AdamW."""
@@ -132,9 +132,9 @@ class TrainingSettings(Section):
     """Standard deviation of the histogram of `regress_by`: the wider, the nearer greedy digits are to a mean."""
     number_temperature: float = Field(5.0, ge=1.0, le=100.0)
     """The histogram is matched at this temperature, so that what is written is that much sharper."""
-    label_adjustment: float = Field(0.0, ge=0.0, le=2.0)
+    label_adjustment: float = Field(0.5, ge=0.0, le=2.0)
     """Strength of logit adjustment on label tokens: what is learnt is p(label | text) / share(label)^strength."""
-    label_weight: float = Field(1.0, gt=0.0, le=100.0)
+    label_weight: float = Field(4.0, gt=0.0, le=100.0)
     """Weight in L_lm of the ids of labels and of the decision behind each: a few among some forty of a line."""
     sampler: Literal["prior", "entropy"] = "prior"
     """Shares of the sources: fixed, or drawn toward the source of which the model is less sure."""
