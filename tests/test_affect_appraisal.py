@@ -128,7 +128,7 @@ def test_a_kept_classifier_gives_the_same_and_is_not_fitted_again(
     kept: tuple[AppraisalClassifier, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh, folder = kept
-    assert sorted(path.name for path in folder.iterdir()) == ["about.json", "weights.npz"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["about.json", "weights.npz"]
 
     def never(*_: object) -> None:
         raise AssertionError("fitted again")
