@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emoloom import store
 from emoloom.config import Config, config_from_json, load_config
-from emoloom.errors import CandidateError, InputError, nearest
+from emoloom.errors import InputError, nearest
 from emoloom.models.candidates import Candidate
 from emoloom.models.candidates import prepare as prepare_candidate
 from emoloom.progress import bar, say
@@ -18,7 +18,7 @@ from emoloom.screening import cells
 from emoloom.screening.data import Data, facts_of, leaks_of, promotion_rows_of, read_data, states_of
 from emoloom.screening.decoding_cells import decode_cell
 from emoloom.screening.entries import keep_external, prepared_entries
-from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate, with_named_failures
+from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate, or_coded_row
 from emoloom.screening.plan import read_plan, write_plan
 from emoloom.screening.run_config import check_same, read_config, run_of
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
@@ -267,11 +267,9 @@ def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate
     if UNTRAINED in states_of(config, name):
         folder, failure = run.predictions(name, UNTRAINED), run.untrained_failure(name)
         failure.unlink(missing_ok=True)
-        try:
-            with_named_failures(lambda c: decode_cell(folder, c, None, c.identity, config, rows), candidate)
-        except CandidateError as error:  # the trained candidate has its answers: only this floor is missing
-            say(f"{name} untrained: {error.line()} [{error.code}]")
-            store.write_json(failure, {"stage": DECODING, "code": error.code, "line": error.line()})
+        # The trained candidate has its answers: only this floor is missing where it fails.
+        or_coded_row(failure, DECODING, f"{name} untrained",
+                     lambda c: decode_cell(folder, c, None, c.identity, config, rows), candidate)  # fmt: skip
 
 
 def _note_costs(run: RunFolder, name: str, measured: dict[str, Any]) -> None:

@@ -24,7 +24,14 @@ from emoloom.corpora.mirrored import PREFIX as FLIPS
 from emoloom.corpora.mirrored import base_name, generated_rows
 from emoloom.corpora.registry import corpus_source, read_corpus
 from emoloom.corpora.selection import evaluated_corpora, parse_selection, sample_rows
-from emoloom.corpora.targets import contract_labels, contract_rows, self_labelled, training_row, with_vad
+from emoloom.corpora.targets import (
+    contract_labels,
+    contract_rows,
+    labelled_texts,
+    self_labelled,
+    training_row,
+    with_vad,
+)
 from emoloom.errors import InputError
 from emoloom.progress import Tick, say
 from emoloom.records import Example, TrainingPair, TrainingRow, Vad
@@ -97,7 +104,7 @@ def prepare(
     weak = fit_weak_vad(lexicon, [example.text for example in trained_on], settings.weak_vad)
     evaluation = {name: _evaluated(name, count, corpora, weak, lexicon, seed) for name, count in selections}
     _check_evaluation(evaluation)
-    guess = _label_guess(trained_on) if settings.gold_vad else None
+    guess = fit_label_guess(labelled_texts(trained_on)) if settings.gold_vad else None
     sources = {name: _as_asked(name, own[name], settings, seed) for name in shares}
     promotion = _promotion(evaluation, own, promotion_rows, weak, seed)
     held_out = evaluation | ({PROMOTION: promotion} if promotion else {})
@@ -272,10 +279,6 @@ def _training_rows(
         if not any(row.corpus == name for row in rows):
             raise InputError(f"{name} has no row that can be trained on", where="data", next_step="name another source")
     return rows, left_out, removed
-
-
-def _label_guess(examples: Sequence[Example]) -> LabelGuess:
-    return fit_label_guess([(e.text, labels) for e in examples if (labels := contract_labels(e))])
 
 
 def _mean_vad(examples: Sequence[Example], evaluated: Sequence[Example]) -> Vad:

@@ -31,6 +31,11 @@ def contract_labels(example: Example) -> tuple[str, ...] | None:
     return same_name if len(same_name) == len(example.labels) else None
 
 
+def labelled_texts(examples: Iterable[Example]) -> list[tuple[str, tuple[str, ...]]]:
+    """Texts with their labels in the contract's taxonomy; those without any are left out."""
+    return [(example.text, labels) for example in examples if (labels := contract_labels(example))]
+
+
 def with_vad(example: Example, weak: WeakVad) -> Example:
     """The example with weak VAD where it has none of its own."""
     if example.vad is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from rich.markup import escape
+
 MAX_SHOWN_CHARS = 1500
 """Longer texts, outputs and messages are cut in the report; the files of the run hold them whole."""
 
@@ -27,7 +29,7 @@ def one_line(text: str) -> str:
 
 def plain_markup(text: str) -> str:
     """`one_line` text for a cell or title of a terminal table, where `[...]` would be taken for markup."""
-    return one_line(text).replace("[", "\\[")
+    return escape(one_line(text))
 
 
 def shown(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from emoloom import store
 from emoloom.errors import CandidateError, EmoloomError
@@ -29,11 +30,18 @@ def each_candidate(
             continue
         if failed == stage:
             failure.unlink()
-        try:
-            with_named_failures(work, candidate)
-        except CandidateError as error:
-            say(f"{candidate.name} failed in {stage}: {error.line()} [{error.code}]")
-            store.write_json(failure, {"stage": stage, "code": error.code, "line": error.line()})
+        or_coded_row(failure, stage, f"{candidate.name} failed in {stage}", work, candidate)
+
+
+def or_coded_row(
+    path: Path, stage: str, what: str, work: Callable[[Candidate], object], candidate: Candidate
+) -> None:  # fmt: skip
+    """Run `work`; where the candidate fails, say `what` and why, and write its coded row to `path`."""
+    try:
+        with_named_failures(work, candidate)
+    except CandidateError as error:
+        say(f"{what}: {error.line()} [{error.code}]")
+        store.write_json(path, {"stage": stage, "code": error.code, "line": error.line()})
 
 
 def failed_stage(run: RunFolder, candidate: str) -> str:

@@ -52,8 +52,8 @@ def _standing(
     run: RunFolder, config: Config, name: str, planned: int | None, corpora: Sequence[str], rows: int
 ) -> Standing:
     last = _last_entry(run.training(name) / store.TRAINING_LOG)
-    given_up = {UNTRAINED} if run.untrained_failure(name).exists() else set[str]()
-    states = [state for state in states_of(config, name) if state not in given_up]
+    given_up = run.untrained_failure(name).exists()
+    states = [state for state in states_of(config, name) if not (given_up and state == UNTRAINED)]
     files = [run.predictions_file(name, state, corpus) for state in states for corpus in corpora]
     answered = sum(map(store.count_records, files))
     failure = run.failure(name)

@@ -47,10 +47,12 @@ def candidate_systems(
         size, weights = training["n_parameters"], training["weights"]
         trained = _decoded(run, name, name, TRAINED, kind, corpora, weights, base=base, n_parameters=size)
         systems.append(trained._replace(note=note))
+        if UNTRAINED not in states_of(config, name):
+            continue
         shown, missing = f"untrained {name}", run.untrained_failure(name)
-        if UNTRAINED in states_of(config, name) and missing.exists():
+        if missing.exists():
             systems.append(System(shown, "untrained", {}, failure=str(store.read_field(missing, "code"))))
-        elif UNTRAINED in states_of(config, name) and (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists():
+        elif (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists():
             identity = read_plan(run.plan).candidates[name].identity
             systems.append(_decoded(run, name, shown, UNTRAINED, "untrained", corpora, identity, n_parameters=size))
     return [*systems, *external_systems(run, config, corpora)]

@@ -9,7 +9,7 @@ from emoloom.affect import evaluation
 from emoloom.affect.lexicon import load_lexicon
 from emoloom.affect.lexicon_files import FORMATS
 from emoloom.corpora.registry import read_corpus
-from emoloom.corpora.targets import contract_labels
+from emoloom.corpora.targets import labelled_texts
 from emoloom.errors import InputError
 
 
@@ -32,8 +32,7 @@ def corpus(lexicon: str, name: str, data_dir: str) -> dict[str, Any]:
     if not any(example.vad_kind == "gold" for example in gold.evaluation):
         raise InputError("has no human VAD", where=name, next_step="use emobank, or a jsonl file with gold vad")
     source = "goemotions" if folder and (folder / "goemotions").is_dir() else "builtin"
-    rows = read_corpus(source, folder).train
-    guess = fit_label_guess([(row.text, labels) for row in rows if (labels := contract_labels(row))])
+    guess = fit_label_guess(labelled_texts(read_corpus(source, folder).train))
     result = evaluation.evaluate_against_gold(
         load_lexicon(lexicon), [e.text for e in gold.train], gold.evaluation, predict_labels=guess
     )
