@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from emoloom.config import Config
-from emoloom.reporting.plaintext import one_line, plain_markup
+from emoloom.reporting.plaintext import one_line
 from emoloom.scoring.ablation import Cell, Result
 
 
@@ -35,7 +36,9 @@ def print_ablation(result: Result) -> None:
                       title=f"{comparison.cell} against {comparison.against}: {asks[comparison.cell]}")  # fmt: skip
         for o in comparison.outcomes:
             moved = f"{_shown(o.difference, True)} [{_shown(o.low, True)}, {_shown(o.high, True)}]"
-            table.add_row(plain_markup(f"{o.corpus} {o.metric}"), _shown(o.value), moved, _shown(o.p_adjusted), o.says)
+            table.add_row(
+                Text(one_line(f"{o.corpus} {o.metric}")), _shown(o.value), moved, _shown(o.p_adjusted), o.says
+            )
         console.print(table)
     for comparison in result.comparisons:
         print(f"{comparison.cell} against {comparison.against} ({comparison.covers}): {comparison.verdict}")

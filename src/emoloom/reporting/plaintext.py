@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from rich.markup import escape
-
 MAX_SHOWN_CHARS = 1500
 """Longer texts, outputs and messages are cut in the report; the files of the run hold them whole."""
 
@@ -25,11 +23,6 @@ def visible(text: str) -> str:
 def one_line(text: str) -> str:
     """`shown` text on one line, for names, verdicts and table cells."""
     return shown(" ".join(re.split(r"[ \t\r\n]+", text)).strip())
-
-
-def plain_markup(text: str) -> str:
-    """`one_line` text for a cell or title of a terminal table, where `[...]` would be taken for markup."""
-    return escape(one_line(text))
 
 
 def shown(text: str) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from emoloom.reporting.plaintext import plain_markup
+from emoloom.reporting.plaintext import one_line
 from emoloom.scoring.halving import RungTable
 
 _FATES = {"promoted": "goes on", "worse": "stopped: worse", "no-budget": "stopped: a tie without budget"}
@@ -30,7 +31,7 @@ def print_plan(
         estimate = costs.get(name, {}).get("estimate", {})
         own, memory = not rungs, estimate.get("memory_bytes")
         table.add_row(
-            plain_markup(name), f"{part['tokens_per_second']:,.0f}",
+            Text(one_line(name)), f"{part['tokens_per_second']:,.0f}",
             f"{memory / 1e9:.1f} GB" if memory else "not estimated",
             f"{part['tokens']:,}" if own else "by rung",
             f"{estimate.get('training_seconds', 0):,.0f} s" if own else "by rung",
@@ -53,8 +54,8 @@ def print_rungs(table: RungTable) -> None:
         for d in decisions:
             last = rung is table.rungs[-1]
             shown.add_row(
-                plain_markup(d.variant), f"{d.score:.3f}", "finalist" if last else _FATES[d.fate],
-                plain_markup(d.against),
+                Text(one_line(d.variant)), f"{d.score:.3f}", "finalist" if last else _FATES[d.fate],
+                Text(one_line(d.against)),
                 "" if d.difference is None else f"{d.difference:+.3f}",
                 "" if d.p_adjusted is None else f"{d.p_adjusted:.3f}",
             )  # fmt: skip
