@@ -144,6 +144,9 @@ def test_the_standing_of_a_run_follows_its_files_back_to_the_start(finished: Pat
     assert first() == ("training", 0, tokens)
     store.write_json(run.failure(name), {"stage": "training", "code": "nan-loss", "line": "x"})
     assert first() == ("failed", 0, tokens)
+    store.write_json(run.failure(name), {"stage": "failing", "code": "nan-loss", "line": "x"})
+    with pytest.raises(InputError, match=r"failure\.json: is damaged"):
+        first()
     run.failure(name).unlink()
     shutil.rmtree(run.training(name))
     assert first() == ("waiting", 0, 0)

@@ -18,7 +18,7 @@ from emoloom.screening import cells
 from emoloom.screening.data import Data, facts_of, leaks_of, promotion_rows_of, read_data, states_of
 from emoloom.screening.decoding_cells import decode_cell
 from emoloom.screening.entries import keep_external, prepared_entries
-from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate, or_coded_row
+from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate, or_coded_row, read_failure
 from emoloom.screening.plan import read_plan, write_plan
 from emoloom.screening.run_config import check_same, read_config, run_of
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
@@ -209,7 +209,7 @@ def _begin(run: RunFolder, config: Config) -> Data:
     data = _data_stage(run, config)
     keep_external(run, config, data.evaluation)
     store.write_json(run.sources, dict(config.sources))
-    store.write_json(run.config, config.model_dump(mode="json"))
+    store.write_record(run.config, config)
     return data
 
 
@@ -280,7 +280,7 @@ def _note_costs(run: RunFolder, name: str, measured: dict[str, Any]) -> None:
 
 
 def _score_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> None:
-    store.write_json(run.leaderboard, _scored(run, config, data, systems).model_dump(mode="json"))
+    store.write_record(run.leaderboard, _scored(run, config, data, systems))
 
 
 def _scored(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> Leaderboard:
@@ -310,9 +310,9 @@ def _systems(run: RunFolder, config: Config, data: Data) -> list[Any]:
 def _candidate_systems(run: RunFolder, config: Config, data: Data) -> list[Any]:
     from emoloom.screening.systems import candidate_systems
 
-    failed = {name: run.failure(name) for name in config.candidates.names if run.failure(name).exists()}
-    failures = {name: str(store.read_field(path, "code")) for name, path in failed.items()}
-    return candidate_systems(run, config, failures, list(data.evaluation))
+    failures = {name: read_failure(run.failure(name)) for name in config.candidates.names}
+    codes = {name: failure.code for name, failure in failures.items() if failure}
+    return candidate_systems(run, config, codes, list(data.evaluation))
 
 
 def _report_stage(run: RunFolder, config: Config, data: Data, systems: list[Any]) -> None:

@@ -218,6 +218,21 @@ class Calibration(Record):
 
 STOPPED = "stopped-at-rung-"
 """Beginning of the failure code of a candidate that a rung stopped."""
+
+
+CandidateStage = Literal["planning", "training", "decoding"]
+"""What is done for one candidate at a time, in this order."""
+
+
+class Failure(Record):
+    """Why a candidate, or its untrained floor, could not go on."""
+
+    stage: CandidateStage
+    code: str
+    line: str
+    """What went wrong, where, and what to do next."""
+
+
 SystemKind = Literal["candidate", "encoder", "external", "control", "untrained", "floor"]
 COMPETING: tuple[SystemKind, ...] = ("candidate", "encoder", "external")
 """Kinds that are compared with one another and may be recommended."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
 from emoloom import __version__
 from emoloom.durable import file_digest as file_digest
@@ -50,6 +51,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole."""
     write_text(path, json_text(value))
+
+
+def write_record(path: Path, record: BaseModel) -> None:
+    """Write one record as a JSON file, whole; `read_record` reads it back."""
+    write_json(path, record.model_dump(mode="json"))
 
 
 def json_text(value: Any) -> str:

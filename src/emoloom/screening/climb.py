@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from emoloom import store
 from emoloom.config import Config
 from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate
 from emoloom.progress import say
+from emoloom.records import Failure
 from emoloom.scoring.halving import RungTable
 from emoloom.scoring.metrics import Floats
 from emoloom.screening.data import Data
@@ -63,7 +63,7 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
     _forget_failures(run, candidates)
     entries, by_name = _entries(run, config, candidates), {candidate.name: candidate for candidate in candidates}
     rungs = fixed_rungs(run, config, candidates)
-    failed: dict[str, tuple[int, dict[str, Any]]] = {}
+    failed: dict[str, tuple[int, Failure]] = {}
 
     def answers(entering: Sequence[str], rung: Rung) -> dict[str, Floats]:
         forget_checkpoints(run, set(entries) - set(entering))
@@ -72,7 +72,7 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
         for each in outcomes:
             if each.code:
                 say(f"{each.variant} failed at rung {rung.number}: {each.line} [{each.code}]")
-                failed[each.variant] = rung.number, {"stage": TRAINING, "code": each.code, "line": each.line}
+                failed[each.variant] = rung.number, Failure(stage=TRAINING, code=each.code, line=each.line)
         through = [each.variant for each in outcomes if not each.code]
         if not through:
             _write_failures(run, {entries[name].candidate: row for name, (_, row) in failed.items()})
@@ -81,7 +81,7 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
     table = decide(config, rungs, entries, speeds_of(run, config, entries), answers)
     _move_in(run, config, table, entries)
     _write_failures(run, stopped(table, entries, failed))
-    store.write_json(run.rungs, table.model_dump(mode="json"))
+    store.write_record(run.rungs, table)
     forget_checkpoints(run, entries)
     return {name: _costs(run, variant, rungs) for name, variant in table.chosen.items()}
 
@@ -138,13 +138,13 @@ def _entries(run: RunFolder, config: Config, candidates: Sequence[Candidate]) ->
 def _forget_failures(run: RunFolder, candidates: Sequence[Candidate]) -> None:
     """Whoever was stopped at a rung, or failed in training or after it, is tried again."""
     for candidate in candidates:
-        if failed_stage(run, candidate.name) not in ("", PLANNING):
+        if failed_stage(run, candidate.name) not in (None, PLANNING):
             run.failure(candidate.name).unlink()
 
 
-def _write_failures(run: RunFolder, rows: Mapping[str, dict[str, Any]]) -> None:
+def _write_failures(run: RunFolder, rows: Mapping[str, Failure]) -> None:
     for name, row in rows.items():
-        store.write_json(run.failure(name), row)
+        store.write_record(run.failure(name), row)
 
 
 def _move_in(run: RunFolder, config: Config, table: RungTable, entries: Mapping[str, Entry]) -> None:

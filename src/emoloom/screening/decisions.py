@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from emoloom import store
 from emoloom.config import Config
 from emoloom.corpora.preparation import PROMOTION
 from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
-from emoloom.records import STOPPED, Prediction
+from emoloom.records import STOPPED, Failure, Prediction
 from emoloom.scoring.halving import ControlOrder, Decision, RungTable, best_first, n_to_keep, promote, promoted
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.scorecard import ranked_metric, ranking_columns
@@ -123,8 +123,8 @@ def _orders(
 
 
 def stopped(
-    table: RungTable, entries: Mapping[str, Entry], failed: Mapping[str, tuple[int, dict[str, Any]]]
-) -> dict[str, dict[str, Any]]:  # fmt: skip
+    table: RungTable, entries: Mapping[str, Entry], failed: Mapping[str, tuple[int, Failure]]
+) -> dict[str, Failure]:  # fmt: skip
     """A coded row for every candidate without a finalist: what happened last to its variants says why.
 
     Args:
@@ -132,7 +132,7 @@ def stopped(
         entries: variants by name.
         failed: variants that failed, with the rung and the coded row of each.
     """
-    last: dict[str, tuple[int, dict[str, Any]]] = {}
+    last: dict[str, tuple[int, Failure]] = {}
     for number, decisions in enumerate(table.decisions, start=1):
         for decision in reversed(decisions):  # best first: the best of a candidate's variants has the last word
             if decision.fate != "promoted":
@@ -145,7 +145,7 @@ def stopped(
     return {name: row for name, (_, row) in last.items() if name not in table.chosen}
 
 
-def _stop(candidate: str, number: int, decision: Decision) -> dict[str, Any]:
+def _stop(candidate: str, number: int, decision: Decision) -> Failure:
     why = "worse than" if decision.fate == "worse" else "without budget to go on, behind"
     line = f"{candidate}: {decision.score:.3f} on the promotion slice, {why} {decision.against}"
-    return {"stage": TRAINING, "code": f"{STOPPED}{number}", "line": line}
+    return Failure(stage=TRAINING, code=f"{STOPPED}{number}", line=line)

@@ -10,13 +10,17 @@ from emoloom import store
 from emoloom.errors import CandidateError, EmoloomError
 from emoloom.models.candidates import Candidate
 from emoloom.progress import say
+from emoloom.records import CandidateStage, Failure
 from emoloom.store import RunFolder
 
-PLANNING, TRAINING, DECODING = STAGES = ("planning", "training", "decoding")
+PLANNING: CandidateStage = "planning"
+TRAINING: CandidateStage = "training"
+DECODING: CandidateStage = "decoding"
+STAGES: tuple[CandidateStage, ...] = (PLANNING, TRAINING, DECODING)
 
 
 def each_candidate(
-    run: RunFolder, candidates: Sequence[Candidate], stage: str, work: Callable[[Candidate], None]
+    run: RunFolder, candidates: Sequence[Candidate], stage: CandidateStage, work: Callable[[Candidate], None]
 ) -> None:
     """Do one stage for every candidate; one that fails gets a failure file with a code, and the others go on.
 
@@ -25,29 +29,38 @@ def each_candidate(
     run.
     """
     for candidate in candidates:
-        failure, failed = run.failure(candidate.name), failed_stage(run, candidate.name)
-        if failed in STAGES[: STAGES.index(stage)]:
+        path, failed = run.failure(candidate.name), failed_stage(run, candidate.name)
+        if failed and STAGES.index(failed) < STAGES.index(stage):
             continue
         if failed == stage:
-            failure.unlink()
-        or_coded_row(failure, stage, f"{candidate.name} failed in {stage}", work, candidate)
+            path.unlink()
+        or_coded_row(path, stage, f"{candidate.name} failed in {stage}", work, candidate)
 
 
 def or_coded_row(
-    path: Path, stage: str, what: str, work: Callable[[Candidate], object], candidate: Candidate
+    path: Path, stage: CandidateStage, what: str, work: Callable[[Candidate], object], candidate: Candidate
 ) -> None:  # fmt: skip
     """Run `work`; where the candidate fails, say `what` and why, and write its coded row to `path`."""
     try:
         with_named_failures(work, candidate)
     except CandidateError as error:
         say(f"{what}: {error.line()} [{error.code}]")
-        store.write_json(path, {"stage": stage, "code": error.code, "line": error.line()})
+        store.write_record(path, Failure(stage=stage, code=error.code, line=error.line()))
 
 
-def failed_stage(run: RunFolder, candidate: str) -> str:
-    """The stage that a candidate failed in; empty where it did not."""
-    path = run.failure(candidate)
-    return str(store.read_field(path, "stage")) if path.exists() else ""
+def read_failure(path: Path) -> Failure | None:
+    """The coded row of a candidate that failed, or of its untrained floor; None where none is on record.
+
+    Raises:
+        InputError: the file is no such row.
+    """
+    return store.read_record(path, Failure) if path.exists() else None
+
+
+def failed_stage(run: RunFolder, candidate: str) -> CandidateStage | None:
+    """The stage that a candidate failed in; None where it did not."""
+    failure = read_failure(run.failure(candidate))
+    return failure.stage if failure else None
 
 
 def with_named_failures(work: Callable[[Candidate], object], candidate: Candidate) -> None:

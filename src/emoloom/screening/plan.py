@@ -74,4 +74,4 @@ def read_plan(path: Path) -> Plan:
 
 def write_plan(path: Path, plan: Plan) -> None:
     """Store the plan whole."""
-    store.write_json(path, plan.model_dump(mode="json"))
+    store.write_record(path, plan)

@@ -110,7 +110,7 @@ def read_outcome(scope: Scope, config: Config) -> SelfCheck | None:
 def keep_outcome(scope: Scope, config: Config, outcome: SelfCheck, say: Say) -> None:
     """Keep an outcome, or say why it cannot be kept: decoding does not depend on that."""
     try:
-        store.write_json(_path(scope, config), KeptOutcome(scope=scope, outcome=outcome).model_dump(mode="json"))
+        store.write_record(_path(scope, config), KeptOutcome(scope=scope, outcome=outcome))
     except InputError as error:
         say(f"the self-check is not kept: {error.line()}")
 

@@ -12,6 +12,7 @@ from emoloom.config import Config
 from emoloom.corpora.selection import evaluated_corpora
 from emoloom.records import Record
 from emoloom.screening.data import states_of
+from emoloom.screening.failures import read_failure
 from emoloom.screening.plan import read_plan
 from emoloom.store import UNTRAINED, RunFolder
 
@@ -56,12 +57,12 @@ def _standing(
     states = [state for state in states_of(config, name) if not (given_up and state == UNTRAINED)]
     files = [run.predictions_file(name, state, corpus) for state in states for corpus in corpora]
     answered = sum(map(store.count_records, files))
-    failure = run.failure(name)
+    failure = read_failure(run.failure(name))
     count = last.get("loss_lm_count")
     return Standing(
         candidate=name,
-        stage=_stage(run, name, failure.exists(), bool(last), answered, answered >= rows * len(states) > 0),
-        failure=str(store.read_field(failure, "code")) if failure.exists() else "",
+        stage=_stage(run, name, failure is not None, bool(last), answered, answered >= rows * len(states) > 0),
+        failure=failure.code if failure else "",
         tokens=int(last.get("tokens", 0)),
         tokens_planned=planned,
         loss=float(last["loss_lm_sum"]) / count if count else None,

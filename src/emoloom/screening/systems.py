@@ -20,6 +20,7 @@ from emoloom.scoring.floors import LEXICON, LINEAR, MAJORITY, lexicon_floor, lin
 from emoloom.scoring.leaderboard import System
 from emoloom.screening import encoders, entries
 from emoloom.screening.data import states_of
+from emoloom.screening.failures import read_failure
 from emoloom.screening.plan import read_plan
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
@@ -49,9 +50,9 @@ def candidate_systems(
         systems.append(trained._replace(note=note))
         if UNTRAINED not in states_of(config, name):
             continue
-        shown, missing = f"untrained {name}", run.untrained_failure(name)
-        if missing.exists():
-            systems.append(System(shown, "untrained", {}, failure=str(store.read_field(missing, "code"))))
+        shown, missing = f"untrained {name}", read_failure(run.untrained_failure(name))
+        if missing:
+            systems.append(System(shown, "untrained", {}, failure=missing.code))
         elif (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists():
             identity = read_plan(run.plan).candidates[name].identity
             systems.append(_decoded(run, name, shown, UNTRAINED, "untrained", corpora, identity, n_parameters=size))

@@ -14,6 +14,7 @@ from emoloom.errors import InputError
 from emoloom.progress import Say
 from emoloom.records import Example, Prediction
 from emoloom.scoring.ablation import RESULT, Answers, Cell, Result, Rows, compare_cells
+from emoloom.screening.failures import read_failure
 from emoloom.screening.run_config import differences
 from emoloom.screening.systems import training_logs
 from emoloom.store import TRAINED, RunFolder
@@ -95,8 +96,8 @@ def compare_finished(cells: Sequence[Cell], config: Config, folder: Path) -> Res
     answers |= {cell.name: answers.get(_twin(cell, cells).name, {}) for cell in cells}
     pairs = [(cell.name, cell.against) for cell in cells if cell.name != cell.against]
     name = config.candidates.names[0]
-    failed = {f"{cell}, seed {seed}": _failure_of(run.failure(name))
-              for (cell, seed), run in runs.items() if run.failure(name).exists()}  # fmt: skip
+    failed = {f"{cell}, seed {seed}": f"{failure.line} [{failure.code}]" for (cell, seed), run in runs.items()
+              if (failure := read_failure(run.failure(name)))}  # fmt: skip
     asked = {cell.name for cell in cells if cell.group in ("sampler", "noise")}
     drawn = {f"{cell}, seed {seed}": share for (cell, seed), run in done.items()
              if cell in asked and (share := _share_of_b(run, config)) is not None}  # fmt: skip
@@ -104,7 +105,7 @@ def compare_finished(cells: Sequence[Cell], config: Config, folder: Path) -> Res
         cells=tuple(cells), comparisons=tuple(compare_cells(rows, answers, pairs, config.scoring.bootstrap)),
         failed=failed, drawn_from_b=drawn,
     )  # fmt: skip
-    store.write_json(folder / RESULT, result.model_dump(mode="json"))
+    store.write_record(folder / RESULT, result)
     return result
 
 
@@ -132,11 +133,6 @@ def _refuse_other_settings(run: RunFolder, config: Config) -> None:
                 f"was run with {section}.{key} = {then!r}, and this config has {now!r}", where=str(run.root),
                 next_step="give the config that it was run with, or another run.name",
             )  # fmt: skip
-
-
-def _failure_of(path: Path) -> str:
-    failure = store.read_json(path)
-    return f"{failure['line']} [{failure['code']}]"
 
 
 def _rows(run: RunFolder, corpus: str) -> Rows:

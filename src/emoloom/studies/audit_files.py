@@ -17,7 +17,7 @@ from emoloom.records import Example, Prediction, TrainingPair, TrainingRow
 from emoloom.scoring.leaderboard import differing_parts
 from emoloom.screening import cells, decoding_cells, entries
 from emoloom.screening.data import Data, facts_of, promotion_rows_of
-from emoloom.screening.failures import TRAINING
+from emoloom.screening.failures import TRAINING, failed_stage
 from emoloom.screening.plan import Plan
 from emoloom.screening.systems import floor_key
 from emoloom.store import STAGE_FILE, TRAINED, UNTRAINED, RunFolder
@@ -258,13 +258,13 @@ def check_decoded(inspection: Inspection, contents: Contents, decoded: Decoded) 
 def _check_failure(inspection: Inspection, contents: Contents, name: str, *, is_decoded: bool) -> None:
     """A failure and the results that it says do not exist exclude each other."""
     run = contents.run
-    failure = run.failure(name)
-    if failure.exists():
-        with inspection.reading(failure):
-            stage = store.read_field(failure, "stage")
+    path = run.failure(name)
+    if path.exists():
+        with inspection.reading(path):
+            stage = failed_stage(run, name)
             at_once = contents.config.screening.rungs == 1  # from a rung before the failure there are results
             if is_decoded or (at_once and stage == TRAINING and (run.training(name) / STAGE_FILE).exists()):
-                inspection.found(failure, f"says that {name} failed in {stage}, and its results are there")
+                inspection.found(path, f"says that {name} failed in {stage}, and its results are there")
     elif run.leaderboard.exists() and not is_decoded:
         inspection.found(run.predictions(name, TRAINED), "has no predictions, and the run is scored")
 

@@ -14,6 +14,7 @@ from emoloom.scoring.halving import RungTable
 from emoloom.scoring.metrics import Floats
 from emoloom.screening import cells
 from emoloom.screening.decisions import Entry, decide, entries_of, read_columns, speeds_of, stopped
+from emoloom.screening.failures import read_failure
 from emoloom.screening.plan import PlannedCandidate, parse_budget, tokens_of
 from emoloom.screening.rungs import Rung
 from emoloom.store import STAGE_FILE
@@ -165,8 +166,8 @@ def _check_decisions(inspection: Inspection, contents: Contents, entries: dict[s
             inspection.expect(run.rungs, part, found.get(part), value)
         reasons = stopped(right, entries, {})
         for name in contents.names:
-            failure = store.read_json(run.failure(name)) if run.failure(name).exists() else None
-            was_stopped = failure is not None and str(failure["code"]).startswith(STOPPED)
+            failure = read_failure(run.failure(name))
+            was_stopped = failure is not None and failure.code.startswith(STOPPED)
             may_fail = name in unfinished and name not in right.chosen  # why it did is not among the answers
             if was_stopped or (name in reasons and not (failure and may_fail)):
                 inspection.expect(run.failure(name), "what is on record", failure, reasons.get(name))

@@ -124,7 +124,7 @@ def drift(root: Path, grid: Grid, *, candidate: str, corpus: str, say: Say) -> P
         study = _Study(run, config, prepared, rows[: max(cell.n_rows for cell in plan)])
         result = study.measure(plan, say)
         path = run.drift_study(name, rows[0].corpus)
-        store.write_json(path, result.model_dump(mode="json"))
+        store.write_record(path, result)
     return path
 
 

@@ -19,7 +19,7 @@ from emoloom.scoring.statistics import Draws
 from emoloom.screening.climb import do_cells, forget_checkpoints
 from emoloom.screening.data import Data, read_data
 from emoloom.screening.decisions import entries_of, read_columns
-from emoloom.screening.failures import failed_stage
+from emoloom.screening.failures import read_failure
 from emoloom.screening.plan import parse_budget
 from emoloom.store import RunFolder
 
@@ -95,9 +95,8 @@ def config_of(config: Config, seed: int, folder: Path) -> Config:
 def _refuse_failed(run: RunFolder, config: Config) -> None:
     """Raise InputError for a candidate that could not be planned: an order without it would be another one."""
     for name in config.candidates.names:
-        if failed_stage(run, name):
-            line = store.read_field(run.failure(name), "line")
-            raise InputError(str(line), where=str(run.root), next_step="leave it out")
+        if failure := read_failure(run.failure(name)):
+            raise InputError(failure.line, where=str(run.root), next_step="leave it out")
 
 
 def measure(
