@@ -76,9 +76,9 @@ def forge(root: Path, *, rescore: bool = True) -> None:
     _mend(run.data, key=cells.data_key(data.facts, data.training, data.pairs, data.promotion, data.evaluation))
     rows = {"builtin": store.file_digest(run.evaluation_rows("builtin"))}
     for name, planned in read_plan(run.plan).candidates.items():
-        key = cells.train_key(planned.identity, planned, config, run.training_data_id(), data.shares)
+        key = cells.train_key(planned.identity, planned, config, run.training_data_id(), data.facts)
         folder = run.training(name)
-        course = cells.course_key(planned.identity, planned, config, run.training_data_id(), data.shares)
+        course = cells.course_key(planned.identity, planned, config, run.training_data_id(), data.facts)
         store.write_text(folder / cells.KEY, course)
         weights = store.file_digest(folder / "average.safetensors")
         _mend(folder, key=key, weights=weights)

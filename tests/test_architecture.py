@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each room, and the rooms that it may import. Single modules of the package are rooms too.
 BASE = {"errors", "records"}
-GROUND = BASE | {"config", "contract", "affect", "progress", "durable"}
+GROUND = BASE | {"config", "contract", "affect", "progress", "durable", "paths"}
 STORED = GROUND | {"corpora", "store"}
 MODELS = STORED | {"models"}
 SCORED = MODELS | {"training", "decoding", "scoring"}
@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "config": BASE,
     "contract": BASE,
     "durable": BASE,
-    "affect": BASE | {"contract", "durable"},
+    "paths": BASE,
+    "affect": BASE | {"contract", "durable", "paths"},
     "corpora": GROUND,
     "store": GROUND | {"corpora"},
     "models": STORED,
@@ -52,6 +53,7 @@ NEVER_TENSORS = {
     "reporting",
     "progress",
     "durable",
+    "paths",
 }
 FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 MAX_FILE_LINES = 400

@@ -201,3 +201,22 @@ def test_human_vad_without_labels_is_trained_on_with_guessed_ones(tmp_path: Path
         assert not any(row.labels_known for row in gold)
         assert sum(row.target.vad.as_tuple() == (0.9, 0.6, 0.7) for row in gold) == n_gold
         assert made.shares == {"builtin": 0.75, f"jsonl:{file}": 0.25}
+
+
+def test_the_slice_that_decides_at_rungs_shares_no_dialogue_with_training(tmp_path: Path) -> None:
+    turns = [row(f"joy in turn {n} of dialogue {n // 2}", group=str(n // 2)) for n in range(40)]
+    file = write_corpus(tmp_path / "a.jsonl", [*turns, row("seen with joy by nobody", split="dev")])
+    found = prepare(DataSettings(source_a=file, evaluate=(file,)), 0, no_tick, promotion_rows=7)
+    asked = {example.text.split()[-1] for example in found.promotion}
+    assert len(found.promotion) == 7
+    assert len(asked) == 4, "whole dialogues, the last one cut"
+    assert not asked & {made.text.split()[-1] for made in found.training}
+    assert len(found.training) == 32
+
+
+def test_a_text_that_two_corpora_evaluate_is_a_leak_of_both(tmp_path: Path) -> None:
+    files = [write_corpus(tmp_path / f"{name}.jsonl", [row("the same joy", split="dev")]) for name in "bc"]
+    own = write_corpus(tmp_path / "a.jsonl", [row("the same joy"), row("another joy")])
+    found = prepared(source_a=own, evaluate=tuple(files))
+    assert found.facts["leaks_removed"] == dict.fromkeys(files, 1)
+    assert [made.text for made in found.training] == ["another joy"]

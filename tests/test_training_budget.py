@@ -17,12 +17,15 @@ from tests.tiny_models import language_model_term, save_tiny_llama, tiny_llama
 from tests.training_runs import SETTINGS, tiny_run
 
 from emoloom import pipeline, store
+from emoloom.config import Config
 from emoloom.errors import CandidateError
 from emoloom.models.candidates import prepare
-from emoloom.records import Leaderboard
+from emoloom.records import Leaderboard, Target, TrainingPair, TrainingRow, Vad
+from emoloom.screening.data import Data
+from emoloom.screening.forecast import refuse_unless_it_fits
 from emoloom.training import checkpoint, estimate
 from emoloom.training.encoding import EncodedRow
-from emoloom.training.estimate import Memory, check_fits, estimate_memory
+from emoloom.training.estimate import Memory, check_fits, estimate_memory, memory_available
 from emoloom.training.signals import held_back
 
 
@@ -164,6 +167,29 @@ def test_what_cannot_fit_is_refused_with_both_numbers() -> None:
     assert caught.value.code == "does-not-fit"
     with pytest.raises(CandidateError):
         check_fits(memory, 31_000_000_000, processes=2)
+
+
+def test_what_others_in_the_container_hold_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = estimate._Container(*(tmp_path / name for name in ("max", "current", "stat")), "inactive_file")
+    monkeypatch.setattr(estimate, "_CONTAINERS", (group,))
+    group.used.write_text("6000000\n")
+    group.stat.write_text("anon 5000000\ninactive_file 1000000\n")
+    group.limit.write_text("8000000\n")
+    assert memory_available() == 3_000_000
+    group.limit.write_text("max\n")
+    assert memory_available() > 100_000_000, "no limit: what the machine has"
+
+
+def test_mirrored_pairs_count_where_a_step_takes_most(tmp_path: Path) -> None:
+    candidate = prepare(f"dir:{save_tiny_llama(tmp_path / 'tiny')}", tmp_path, say=lambda line: None)
+    own = Config.model_validate({"training": {"batch_rows": 4}})
+    row = TrainingRow(id="r", corpus="c", text="so glad", target=Target(labels=("joy",), vad=Vad(v=0.9, a=0.5, d=0.5)))
+    data = Data([row] * 4, [], [], {}, {})
+    pairs = [TrainingPair(first=row, second=row, how="written")] * 4
+    alone, paired = (
+        refuse_unless_it_fits(candidate, own, found, "fp32") for found in (data, data._replace(pairs=pairs))
+    )
+    assert paired > alone > 0
 
 
 def test_the_screen_goes_on_without_what_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from emoloom.models.codec import Codec
 from emoloom.records import Target, TrainingRow, Vad
 from emoloom.training.batches import collate, passes, steps_of_window
-from emoloom.training.encoding import PAIRS, EncodedRow, Item, encode_row, rows_of
+from emoloom.training.encoding import PAIRS, EncodedRow, Item, encode_row, n_tokens, rows_of
 from emoloom.training.mixture import Mixture
 
 
@@ -74,6 +74,12 @@ def test_steps_hold_every_row_of_the_window_once(lengths: list[int], batch_rows:
     assert sorted(seen) == [index + 3 for index in range(len(rows))]
     assert sum(batch.n_tokens for batch in batches) == sum(lengths)
     assert sum(len(batch.target) for batch in batches) == sum(length - 2 for length in lengths)
+
+
+def test_the_short_step_of_a_window_is_not_always_of_the_longest_texts() -> None:
+    items = [Item((EncodedRow([3] * (length + 3), 2),)) for length in range(7)]
+    short = [n_tokens(min(steps_of_window(items, 3, [0, window]), key=len)) for window in range(30)]
+    assert set(short) == {3, 6, 9}, "alone in its step is the shortest, the middle or the longest one"
 
 
 def test_row_ids_are_prompt_then_target(tmp_path: Path) -> None:

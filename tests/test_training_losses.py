@@ -14,9 +14,11 @@ from tests.training_runs import ALL_TERMS, SETTINGS, material_with_all_terms, ti
 from torch.autograd import gradcheck
 from torch.nn import functional
 
+from emoloom.affect.flips import written_pairs
 from emoloom.affect.lexicon import load_lexicon
 from emoloom.affect.weak_vad import label_table
 from emoloom.contract.prompt import LABELS
+from emoloom.corpora import builtin
 from emoloom.models.codec import Codec
 from emoloom.records import Target, TrainingRow, Vad
 from emoloom.training import losses
@@ -126,11 +128,20 @@ def test_appraisal_by_hand_leaves_out_what_is_not_applicable() -> None:
 
 
 def test_flip_by_hand() -> None:
-    """v + v' - 1 is .1 and -.4; a differs by .2 in the second pair."""
-    total, count = losses.flip_loss(
-        numbers([0.8, 0.5, 0.5], [0.3, 0.4, 0.1]), numbers([0.3, 0.5, 0.5], [0.3, 0.6, 0.1])
-    )
+    """v + v' - 1 is .1 and -.4; a differs by .2 in the second pair, whose targets' d differ by .3 as the answers do."""
+    expected = torch.stack([numbers([0.8, 0.5, 0.5], [0.3, 0.5, 0.5]), numbers([0.3, 0.4, 0.1], [0.3, 0.6, 0.4])])
+    target = torch.stack([numbers([0.9, 0.2, 0.3], [0.1, 0.2, 0.3]), numbers([0.6, 0.5, 0.2], [0.4, 0.5, 0.5])])
+    total, count = losses.flip_loss(expected, target)
     assert (float(total), count) == (pytest.approx(0.01 + 0.16 + 0.04), 6)
+
+
+def test_flip_of_the_targets_of_written_pairs_is_nothing() -> None:
+    pairs = written_pairs(builtin.read().splits["pairs"], load_lexicon("builtin"))
+    target = torch.tensor([[row.target.vad.as_tuple() for row in (pair.first, pair.second)] for pair in pairs])
+    total, count = losses.flip_loss(target, target)
+    assert (float(total), count) == (0.0, 3 * len(pairs))
+    assert (target[:, 0, 2] != target[:, 1, 2]).any(), "people gave both texts a dominance of their own"
+    assert torch.allclose(target[:, 0, 0] + target[:, 1, 0], torch.ones(len(pairs)))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +156,7 @@ def test_flip_by_hand() -> None:
             (2, 4),
             (torch.full((2, 4), 0.3).double(), torch.ones(2, 4).tril().bool()),
         ),
-        (lambda x, y: losses.flip_loss(x, y)[0], (2, 3), (torch.full((2, 3), 0.4).double(),)),
+        (lambda x, y: losses.flip_loss(x, y)[0], (2, 2, 3), (torch.full((2, 2, 3), 0.4).double(),)),
     ],
 )
 def test_gradients(term: Callable[..., torch.Tensor], shape: tuple[int, int], rest: tuple[Any, ...]) -> None:

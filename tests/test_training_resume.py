@@ -93,6 +93,16 @@ def test_a_checkpoint_that_the_log_does_not_reach_is_passed_over(tmp_path: Path)
     assert log.read_bytes() == (fresh / store.TRAINING_LOG).read_bytes()
 
 
+@pytest.mark.parametrize("line", [b"broken", b"{}", b"[]", b"\xff"])
+def test_a_damaged_log_begins_the_training_anew(line: bytes, tmp_path: Path) -> None:
+    used, fresh = tmp_path / "used", tmp_path / "fresh"
+    tiny_run(used, budget=4_000, keep_state=True)
+    log = used / store.TRAINING_LOG
+    log.write_bytes(b"\n".join([line] * len(log.read_bytes().splitlines())) + b"\n")
+    assert tiny_run(used, budget=4_000).read_bytes() == tiny_run(fresh, budget=4_000).read_bytes()
+    assert log.read_bytes() == (fresh / store.TRAINING_LOG).read_bytes()
+
+
 @contextmanager
 def disk_calls(fault: Callable[[int], None]) -> Iterator[None]:
     """Call `fault(n)` before the n-th call that changes the disk, and in the middle of every write."""

@@ -12,6 +12,7 @@ from emoloom.config import Config, config_from_json, load_config
 from emoloom.errors import InputError, nearest
 from emoloom.models.candidates import Candidate
 from emoloom.models.candidates import prepare as prepare_candidate
+from emoloom.paths import user_path
 from emoloom.progress import bar, say
 from emoloom.records import Leaderboard
 from emoloom.screening import cells
@@ -224,7 +225,7 @@ def _data_stage(run: RunFolder, config: Config) -> Data:
     from emoloom.corpora.preparation import prepare
 
     with bar("preparing data", "steps") as tick:
-        cache = Path(config.candidates.cache_dir).expanduser()
+        cache = user_path(config.candidates.cache_dir)
         prepared = prepare(config.data, config.run.seed, tick, cache, promotion_rows_of(config))
     facts = facts_of(prepared)
     key = cells.data_key(facts, prepared.training, prepared.pairs, prepared.promotion, prepared.evaluation)

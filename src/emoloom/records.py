@@ -108,7 +108,7 @@ class TrainingRow(Record):
 
 
 class TrainingPair(Record):
-    """Two texts that mirror each other, with mirrored targets: v' = 1 - v, a and d kept."""
+    """Two texts that mirror each other, with mirrored targets: v' = 1 - v, and in generated pairs a and d kept."""
 
     first: TrainingRow
     second: TrainingRow

@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from emoloom.affect.lexicon_files import FORMATS, Entry, Terms, read_builtin, read_terms
 from emoloom.affect.words import other_forms
 from emoloom.errors import InputError, nearest
+from emoloom.paths import user_path
 
 BUILTIN = "builtin"
 
@@ -79,7 +79,7 @@ def load_lexicon(spec: str) -> Lexicon:
         what = f"'{spec}' names no file" if name in FORMATS else f"unknown lexicon '{spec}'"
         hint = f"give {name}:PATH" if name in FORMATS else nearest(name, [BUILTIN, *FORMATS])
         raise InputError(what, next_step=hint, code="unknown-lexicon")
-    return make_lexicon(name, read_terms(Path(path).expanduser(), name))
+    return make_lexicon(name, read_terms(user_path(path), name))
 
 
 @cache

@@ -9,6 +9,7 @@ import typer
 
 from emoloom.cli.options import DataOption, JsonOption, SetOption, app, print_json
 from emoloom.errors import InputError
+from emoloom.paths import user_path
 
 
 @app.command()
@@ -39,7 +40,7 @@ def ablate(
     if plan:
         print_plan(cells, len(to_run(cells)) * len(numbers), settings)
         return
-    folder = Path(settings.run.directory).expanduser() / f"{settings.run.name}-ablation"
+    folder = user_path(settings.run.directory) / f"{settings.run.name}-ablation"
     if not compare:
         run_cells(cells, numbers, settings, folder, lambda each: pipeline.decode(pipeline.train(each)), say)
     result = compare_finished(grid(settings, possible_groups(settings)), settings, folder)

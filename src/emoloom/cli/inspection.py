@@ -19,6 +19,7 @@ from emoloom.cli.options import (
     print_tree,
 )
 from emoloom.errors import InputError
+from emoloom.paths import corpus_folder
 
 corpora_app = typer.Typer(help="What corpora there are, and what is in them.", no_args_is_help=True)
 lexicon_app = typer.Typer(help="Affect lexica and the weak VAD they give.", no_args_is_help=True)
@@ -84,7 +85,7 @@ def corpora_stats(
 def _read_corpus(name: str, data_dir: str) -> Any:
     from emoloom.corpora.registry import read_corpus
 
-    return read_corpus(name, Path(data_dir).expanduser() if data_dir else None)
+    return read_corpus(name, corpus_folder(data_dir))
 
 
 @lexicon_app.command("evaluate")

@@ -51,8 +51,8 @@ _LEAST_SHARED = 0.6
 _LEAST_WORDS = 4
 _LEAST_AFFECT = 0.15
 """Distance of a changed word's valence from the lexicon's mean; its direction is not looked at."""
-_MOST_SENTENCES = 200
-"""Of one review; more are left out, so that a damaged file cannot take hours to align."""
+_MOST_SENTENCES = 60
+"""Of one review (the longest has 42); more are left out, so that a damaged file cannot take hours to align."""
 
 
 class _Review(NamedTuple):
@@ -160,14 +160,16 @@ def _aligned(first: Sequence[str], second: Sequence[str]) -> list[tuple[str, str
 
 
 def _shared(one: str, two: str) -> float:
-    """Twice the shared words, in order, over all words; 0 where it cannot reach what a pair needs."""
+    """Twice the shared words, in order, over all words; 0 where they cannot become a pair: too long, too different."""
+    if max(len(one), len(two)) > MAX_TEXT_CHARS:
+        return 0.0
     matcher = SequenceMatcher(None, words_of(one), words_of(two), autojunk=False)
     return matcher.ratio() if matcher.quick_ratio() >= _LEAST_SHARED else 0.0
 
 
 def _turns(one: str, two: str, lexicon: Lexicon) -> bool:
     """Whether two sentences are alike but for something that carries sentiment: a negator or an affective word."""
-    if max(len(one), len(two)) > MAX_TEXT_CHARS or _shared(one, two) < _LEAST_SHARED:
+    if _shared(one, two) < _LEAST_SHARED:
         return False
     first, second = words_of(one), words_of(two)
     if min(len(first), len(second)) < _LEAST_WORDS:

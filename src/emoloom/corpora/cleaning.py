@@ -34,6 +34,12 @@ def part_leaks(train: Iterable[Example], held_out: Iterable[Example]) -> Parted:
     return Parted(tuple(kept), tuple(leaked))
 
 
+def without_groups_of(train: Iterable[Example], held_out: Iterable[Example]) -> list[Example]:
+    """Training examples that are of no dialogue, respondent or other group that a held-out one of the corpus is of."""
+    groups = {(example.corpus, example.group) for example in held_out if example.group}
+    return [example for example in train if (example.corpus, example.group) not in groups]
+
+
 def n_leaked(training: Iterable[TrainingRow], held_out: Iterable[Example]) -> int:
     """Training rows whose text is also a held-out text: counted on the rows that are really used."""
     texts = {comparable_text(example.text) for example in held_out}

@@ -13,6 +13,7 @@ from emoloom.corpora.lines import RowError, json_object, read_lines, shown, unit
 from emoloom.corpora.manifest import Reading, Source
 from emoloom.corpora.mirrored import MIRRORED
 from emoloom.errors import InputError, nearest
+from emoloom.paths import user_path
 from emoloom.records import Example, MalformedRow, Vad, VadKind
 
 PREFIX = "jsonl:"
@@ -47,7 +48,7 @@ def require_file(spec: str) -> Path:
     Raises:
         InputError: there is none.
     """
-    path = Path(spec.removeprefix(PREFIX)).expanduser()
+    path = user_path(spec.removeprefix(PREFIX))
     if not path.is_file():
         raise InputError(
             "no such file",

@@ -16,7 +16,7 @@ from emoloom.affect.weak_vad import WeakVad, fit_weak_vad
 from emoloom.config import DataSettings
 from emoloom.contract.prompt import LABELS
 from emoloom.corpora import builtin
-from emoloom.corpora.cleaning import comparable_text, part_leaks
+from emoloom.corpora.cleaning import comparable_text, part_leaks, without_groups_of
 from emoloom.corpora.jsonl import PREFIX as JSONL
 from emoloom.corpora.jsonl import require_file
 from emoloom.corpora.manifest import CorpusData
@@ -33,6 +33,7 @@ from emoloom.corpora.targets import (
     with_vad,
 )
 from emoloom.errors import InputError
+from emoloom.paths import corpus_folder
 from emoloom.progress import Tick, say
 from emoloom.records import Example, TrainingPair, TrainingRow, Vad
 
@@ -90,7 +91,7 @@ def prepare(
     Raises:
         InputError: a corpus is missing, damaged, or cannot be expressed in the contract's labels.
     """
-    folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
+    folder = corpus_folder(settings.data_dir)
     seed = seed if settings.sample_seed < 0 else settings.sample_seed
     shares, selections = _shares(settings), [parse_selection(entry) for entry in settings.evaluate]
     if not selections or len({name for name, _ in selections}) != len(selections):
@@ -105,8 +106,8 @@ def prepare(
     evaluation = {name: _evaluated(name, count, corpora, weak, lexicon, seed) for name, count in selections}
     _check_evaluation(evaluation)
     guess = fit_label_guess(labelled_texts(trained_on)) if settings.gold_vad else None
-    sources = {name: _as_asked(name, own[name], settings, seed) for name in shares}
     promotion = _promotion(evaluation, own, promotion_rows, weak, seed)
+    sources = {name: without_groups_of(_as_asked(name, own[name], settings, seed), promotion) for name in shares}
     held_out = evaluation | ({PROMOTION: promotion} if promotion else {})
     training, left_out, removed = _training_rows(sources, held_out, weak, lexicon, guess)
     pairs = _training_pairs(training, held_out, weak, lexicon) if settings.flip_share else []
@@ -148,7 +149,7 @@ def _read(names: Sequence[str], folder: Path | None, settings: DataSettings, tic
 def _promotion(
     evaluation: dict[str, list[Example]], own: dict[str, list[Example]], n_rows: int, weak: WeakVad, seed: int
 ) -> list[Example]:
-    """A seeded sample of the ranked corpus' own training rows.
+    """A seeded sample of the ranked corpus' own training rows, dialogue by dialogue (or whatever its groups are).
 
     Raises:
         InputError: the corpus has not twice as many labelled training rows.
@@ -162,7 +163,7 @@ def _promotion(
             f"{ranked} has {len(labelled):,} labelled training rows, too few to carve {n_rows:,} out of them",
             where="screening.promotion_rows", next_step="ask for fewer",
         )  # fmt: skip
-    return [with_vad(example, weak) for example in sample_rows(labelled, n_rows, seed)]
+    return [with_vad(example, weak) for example in sample_rows(labelled, n_rows, seed, by_group=True)]
 
 
 def _training_pairs(
@@ -264,10 +265,9 @@ def _training_rows(
     left_out: dict[str, int] = {}
     removed = dict.fromkeys(evaluation, 0)
     for name, examples in sources.items():
-        kept: Sequence[Example] = examples
         for corpus, evaluated in evaluation.items():
-            kept, leaked = part_leaks(kept, evaluated)
-            removed[corpus] += len(leaked)
+            removed[corpus] += len(part_leaks(examples, evaluated).leaked)
+        kept = part_leaks(examples, [row for evaluated in evaluation.values() for row in evaluated]).kept
         without = [example for example in kept if guess is not None and not example.labels]
         guessed = dict(zip((e.id for e in without), guess([e.text for e in without]) if guess else (), strict=True))
         for example in kept:

@@ -26,12 +26,10 @@ def parse_selection(selection: str) -> tuple[str, int | None]:
     Raises:
         InputError: there is no name, or the number of rows is not a whole number from 1.
     """
-    if selection.startswith(FLIPS):
-        name, count = parse_selection(selection.removeprefix(FLIPS))
-        return FLIPS + name, count
-    prefix = JSONL if selection.startswith(JSONL) else ""
+    flips = FLIPS if selection.startswith(FLIPS) else ""
+    prefix = flips + JSONL if selection.startswith(flips + JSONL) else flips
     name, separator, rows = selection.removeprefix(prefix).rpartition(":")
-    if not separator or (prefix and not _DIGITS.fullmatch(rows)):
+    if not separator or (prefix.endswith(JSONL) and not _DIGITS.fullmatch(rows)):
         name, separator, rows = selection.removeprefix(prefix), "", ""
     if not name.strip():
         raise InputError(f"'{selection}' names no corpus", next_step="e.g. goemotions:1000 or jsonl:rows.jsonl")
@@ -50,12 +48,15 @@ def evaluated_corpora(settings: DataSettings) -> list[str]:
     return [parse_selection(entry)[0] for entry in settings.evaluate]
 
 
-def sample_rows(examples: Sequence[Example], n_rows: int, seed: int) -> tuple[Example, ...]:
+def sample_rows(
+    examples: Sequence[Example], n_rows: int, seed: int, *, by_group: bool = False
+) -> tuple[Example, ...]:  # fmt: skip
     """A seeded sample in file order: the rows with the smallest SHA-256 of (seed, id).
 
     The choice depends on the ids alone, not on the order of the rows, and a larger sample contains every smaller one of
     the same seed. Where there are no more than `n_rows` rows, all are taken. The two rows of a mirrored pair are drawn
-    together, by the pair's name; where only one of them would fit, the sample is a row smaller.
+    together, by the pair's name; where only one of them would fit, the sample is a row smaller. With `by_group` the
+    rows of a dialogue, or of any other group, are drawn one after another, so that a sample is of few groups.
 
     Raises:
         InputError: `n_rows` is less than 1, or too few for a pair.
@@ -64,7 +65,7 @@ def sample_rows(examples: Sequence[Example], n_rows: int, seed: int) -> tuple[Ex
         raise InputError(f"a sample of {n_rows} rows was asked for", next_step="ask for at least 1")
     if len(examples) <= n_rows:
         return tuple(examples)
-    names = [example.group if MIRRORED in example.tags else example.id for example in examples]
+    names = [((by_group or MIRRORED in example.tags) and example.group) or example.id for example in examples]
     by_rank = sorted(range(len(examples)), key=lambda position: (_rank(seed, names[position]), position))
     chosen = by_rank[:n_rows]
     while chosen and names[by_rank[len(chosen)]] == names[chosen[-1]] and MIRRORED in examples[chosen[-1]].tags:

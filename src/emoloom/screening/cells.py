@@ -64,7 +64,7 @@ def plan_candidate(
         CandidateError: `does-not-fit`, or it cannot be loaded or trained.
     """
     dtype, threads = training_dtype(config), use_threads(config)
-    memory = refuse_unless_it_fits(candidate, config, data.training, dtype)
+    memory = refuse_unless_it_fits(candidate, config, data, dtype)
     evaluation = [example for rows in data.evaluation.values() for example in rows]
     processes.tell({"candidate": candidate.model_dump(mode="json"), "measure": [dtype, threads]})
     speed, decoding = measure_speed(candidate, config, data, dtype, threads, processes, evaluation)
@@ -99,27 +99,24 @@ def data_key(
     ])  # fmt: skip
 
 
-def train_key(
-    identity: str, planned: PlannedCandidate, config: Config, data_id: str, shares: Mapping[str, float]
-) -> str:
+def train_key(identity: str, planned: PlannedCandidate, config: Config, data_id: str, facts: Mapping[str, Any]) -> str:
     """Key of a training stage: over all that decides its weights.
 
     Args:
         identity: of the candidate.
         planned: its part of the plan.
-        config: gives the `[training]` section and the seed.
+        config: gives the `[training]` section, the seed and the share of mirrored pairs.
         data_id: digest of the files of training rows and pairs.
-        shares: share of the draws of each training corpus.
+        facts: of the data stage: shares of the corpora, and the lexicon that L_vad reads.
     """
-    return store.digest_of([course_key(identity, planned, config, data_id, shares), planned.tokens])
+    return store.digest_of([course_key(identity, planned, config, data_id, facts), planned.tokens])
 
 
-def course_key(
-    identity: str, planned: PlannedCandidate, config: Config, data_id: str, shares: Mapping[str, float]
-) -> str:
+def course_key(identity: str, planned: PlannedCandidate, config: Config, data_id: str, facts: Mapping[str, Any]) -> str:
     """Key of a training whatever its budget: with equal ones a larger budget goes on where a smaller one ended."""
     settings = training_settings(planned, config).model_dump(mode="json", exclude=WITHOUT_EFFECT)
-    return store.digest_of([identity, contract_id(), data_id, settings, planned.dtype, config.run.seed, dict(shares)])
+    drawn = [facts["shares"], config.data.flip_share, facts["lexicon_id"]]
+    return store.digest_of([identity, contract_id(), data_id, settings, planned.dtype, config.run.seed, drawn])
 
 
 def training_settings(planned: PlannedCandidate, config: Config) -> TrainingSettings:
@@ -140,13 +137,13 @@ def train_cell(
     from emoloom.training.estimate import memory_peak
     from emoloom.training.loop import WEIGHTS
 
-    key = train_key(candidate.identity, planned, config, data_id, data.shares)
+    key = train_key(candidate.identity, planned, config, data_id, data.facts)
     if store.stage_done(folder, key):
         if not keep_state:
             checkpoint.forget(folder)
         return dict(store.read_json(folder / store.STAGE_FILE))
-    course = course_key(candidate.identity, planned, config, data_id, data.shares)
-    refuse_unless_it_fits(candidate, config, data.training, planned.dtype)
+    course = course_key(candidate.identity, planned, config, data_id, data.facts)
+    refuse_unless_it_fits(candidate, config, data, planned.dtype)
     if not (folder / KEY).exists() or (folder / KEY).read_text(encoding="utf-8") != course:
         store.remove_folder(folder)  # checkpoints of other settings must never be continued
         store.write_text(folder / KEY, course)

@@ -77,7 +77,8 @@ def leaks_of(data: Data) -> dict[str, LeakCount]:
     from emoloom.scoring.evidence import LeakCount
 
     removed = data.facts["leaks_removed"]
-    return {name: LeakCount(removed[name], n_leaked(data.training, rows)) for name, rows in data.evaluation.items()}
+    used = [*data.training, *(row for pair in data.pairs for row in (pair.first, pair.second))]
+    return {name: LeakCount(removed[name], n_leaked(used, rows)) for name, rows in data.evaluation.items()}
 
 
 def promotion_rows_of(config: Config) -> int:

@@ -16,6 +16,7 @@ from emoloom.corpora.lines import RowError, json_object, read_lines, shown, unit
 from emoloom.errors import InputError, nearest
 from emoloom.models.candidates import Candidate, parse_name, prepare
 from emoloom.models.codec import load_codec, load_text_codec
+from emoloom.paths import user_path
 from emoloom.progress import say
 from emoloom.records import AXES, Example, Prediction, Target, Vad
 from emoloom.screening.plan import parse_budget
@@ -70,7 +71,7 @@ def external_files(config: Config) -> dict[str, Path]:
             )  # fmt: skip
         if name in (*found, *config.candidates.names, MAJORITY, LEXICON, LINEAR):
             raise InputError(f"'{name}' stands twice", where="candidates.external", next_step="give it another name")
-        found[name] = Path(path).expanduser()
+        found[name] = user_path(path)
     return found
 
 

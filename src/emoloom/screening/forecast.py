@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from emoloom.affect.lexicon import load_lexicon
@@ -12,7 +13,7 @@ from emoloom.config import Config
 from emoloom.errors import CandidateError
 from emoloom.models.candidates import Candidate
 from emoloom.progress import say
-from emoloom.records import Example, TrainingRow
+from emoloom.records import Example, TrainingPair, TrainingRow
 from emoloom.screening.data import Data
 from emoloom.screening.plan import parse_budget
 
@@ -27,7 +28,7 @@ FORWARDS = 2.5
 """Cost of a row that a trained candidate answers, drafting included, in verifying forwards of one row."""
 
 
-def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[TrainingRow], dtype: str) -> int:
+def refuse_unless_it_fits(candidate: Candidate, config: Config, data: Data, dtype: str) -> int:
     """Bytes of memory that each process needs to train a candidate; nothing is loaded to find out.
 
     Returns:
@@ -40,14 +41,20 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, rows: Sequence[T
     from emoloom.models.products import forget_models
     from emoloom.training import estimate
     from emoloom.training.batches import passes
-    from emoloom.training.encoding import Item, encode_row, n_tokens, rows_of
+    from emoloom.training.encoding import Item, encode_pair, encode_row, n_tokens, rows_of
 
     forget_models()  # the candidate before
     if candidate.encoder:
         return 0
     settings, codec = config.training, load_codec(candidate)
-    longest = sorted(rows, key=lambda row: len(row.text))[-settings.batch_rows :]
-    items = sorted((Item((encode_row(codec, row),)) for row in longest), key=lambda item: n_tokens([item]))
+    lengths: list[tuple[int, TrainingRow | TrainingPair]] = [(len(row.text), row) for row in data.training]
+    lengths += [(len(pair.first.text) + len(pair.second.text), pair) for pair in data.pairs]
+    longest = [drawn for _, drawn in sorted(lengths, key=itemgetter(0))[-settings.batch_rows :]]
+    items = [
+        encode_pair(codec, drawn) if isinstance(drawn, TrainingPair) else Item((encode_row(codec, drawn),))
+        for drawn in longest
+    ]
+    items.sort(key=lambda item: n_tokens([item]))
     parts = passes(items, settings.micro_rows or len(items), settings.pass_tokens)
     largest = max((rows_of(part) for part in parts), key=lambda part: len(part) * max(len(row.ids) for row in part))
     try:

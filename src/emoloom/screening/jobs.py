@@ -66,7 +66,7 @@ def _rung_cell(run: RunFolder, config: Config, data: Data, job: Job) -> None:
     from emoloom.training.processes import Processes
 
     data_id, record = run.training_data_id(), run.rung(job.variant, job.rung)
-    key = cells.train_key(job.candidate.identity, job.planned, config, data_id, data.shares)
+    key = cells.train_key(job.candidate.identity, job.planned, config, data_id, data.facts)
     predictions = run.predictions(job.variant, f"rung-{job.rung}")
     if record.exists():
         done = store.read_json(record)

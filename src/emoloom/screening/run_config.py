@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from emoloom import store
 from emoloom.config import Config, config_from_json
 from emoloom.errors import InputError
+from emoloom.paths import user_path
 from emoloom.store import RunFolder
 
 MAY_CHANGE = {
@@ -21,7 +21,7 @@ MAY_CHANGE = {
 
 def run_of(config: Config) -> RunFolder:
     """The run that a config begins or continues."""
-    return RunFolder(Path(config.run.directory).expanduser() / config.run.name)
+    return RunFolder(user_path(config.run.directory) / config.run.name)
 
 
 def read_config(run: RunFolder) -> Config:

@@ -11,6 +11,7 @@ from emoloom.corpora.registry import read_corpus
 from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate
 from emoloom.models.codec import Codec
+from emoloom.paths import user_path
 from emoloom.progress import Say
 from emoloom.records import Example, Record, SelfCheck, Target
 
@@ -117,4 +118,4 @@ def keep_outcome(scope: Scope, config: Config, outcome: SelfCheck, say: Say) -> 
 
 def _path(scope: Scope, config: Config) -> Path:
     key = store.digest_of(scope.model_dump(mode="json"))
-    return Path(config.candidates.cache_dir).expanduser() / FOLDER / f"{key[:32]}.json"
+    return user_path(config.candidates.cache_dir) / FOLDER / f"{key[:32]}.json"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from emoloom.affect.appraisal import fit_appraisal
 from emoloom.affect.appraisal_evaluation import FOLDS, cross_validate, measure
 from emoloom.corpora.registry import read_corpus
 from emoloom.errors import InputError
+from emoloom.paths import corpus_folder
 
 
 def examine(corpus: str, cross: str, data_dir: str) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def examine(corpus: str, cross: str, data_dir: str) -> dict[str, Any]:
     """
     if corpus == cross:
         raise InputError("name another corpus than --corpus", where="--cross")
-    folder = Path(data_dir).expanduser() if data_dir else None
+    folder = corpus_folder(data_dir)
     own, other = read_corpus(corpus, folder), read_corpus(cross, folder) if cross else None
     for data in (own, other):
         if data and not any(example.appraisal for example in data.train):

@@ -79,7 +79,7 @@ def _check_trained(inspection: Inspection, contents: Contents, folder: Path, pla
     with inspection.reading(weights):
         inspection.expect(path, "n_parameters", stage["n_parameters"], _n_parameters(weights))
     inspection.expect(path, "key", stage["key"], _train_key(contents, planned))
-    course = cells.course_key(planned.identity, planned, contents.config, _data_id(contents), contents.data.shares)
+    course = cells.course_key(planned.identity, planned, contents.config, _data_id(contents), contents.data.facts)
     inspection.expect(folder / cells.KEY, "key", (folder / cells.KEY).read_text(encoding="utf-8"), course)
 
 
@@ -89,7 +89,7 @@ def _data_id(contents: Contents) -> str:
 
 
 def _train_key(contents: Contents, planned: PlannedCandidate) -> str:
-    return cells.train_key(planned.identity, planned, contents.config, _data_id(contents), contents.data.shares)
+    return cells.train_key(planned.identity, planned, contents.config, _data_id(contents), contents.data.facts)
 
 
 def _n_parameters(weights: Path) -> int:

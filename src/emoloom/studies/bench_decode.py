@@ -18,6 +18,7 @@ from emoloom.models.candidates import prepare
 from emoloom.models.codec import Codec, load_codec
 from emoloom.models.loading import load_base, load_checkpoint
 from emoloom.models.products import use_library_products
+from emoloom.paths import corpus_folder
 from emoloom.progress import Say
 from emoloom.screening.cells import use_threads
 from emoloom.studies.contestants import generator, interleaved, one_forward, timed
@@ -62,7 +63,7 @@ def load_bench(name: str, config: Config, weights: Path | None, corpus: str, n_r
     """
     if weights and not weights.is_file():
         raise InputError("no such weights", where=str(weights), next_step="give a run's train/average.safetensors")
-    folder = Path(config.data.data_dir).expanduser() if config.data.data_dir else None
+    folder = corpus_folder(config.data.data_dir)
     rows = sample_rows(read_corpus(corpus, folder).evaluation, n_rows, seed=config.run.seed)
     use_threads(config)
     candidate = prepare(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)

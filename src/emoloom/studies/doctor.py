@@ -17,6 +17,7 @@ from emoloom.errors import CandidateError, EmoloomError, InputError
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.models.codec import load_codec
 from emoloom.models.loading import load_base, load_checkpoint
+from emoloom.paths import user_path
 from emoloom.progress import Say
 from emoloom.records import DecodingMode, Record, SelfCheck
 from emoloom.screening.cells import use_threads
@@ -135,7 +136,7 @@ def _examine(candidate: Candidate, protocol: Protocol, config: Config, weights: 
 
 
 def _machine(config: Config) -> Machine:
-    cache = Path(config.candidates.cache_dir).expanduser()
+    cache = user_path(config.candidates.cache_dir)
     return Machine(
         cores=len(os.sched_getaffinity(0)),
         cpu_capability=torch.backends.cpu.get_cpu_capability(),

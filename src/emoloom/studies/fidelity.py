@@ -11,6 +11,7 @@ from emoloom.config import Config, with_changes
 from emoloom.corpora.preparation import PROMOTION
 from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate, prepare
+from emoloom.paths import user_path
 from emoloom.progress import Say
 from emoloom.scoring.fidelity import Fidelity, fidelity
 from emoloom.scoring.metrics import Floats
@@ -68,7 +69,7 @@ def study(
         What `summarise` says.
     """
     wanted = check_shares(shares, config, len(config.candidates.names))
-    folder = Path(config.run.directory).expanduser() / f"{config.run.name}-fidelity"
+    folder = user_path(config.run.directory) / f"{config.run.name}-fidelity"
     cache = Path(config.candidates.cache_dir)
     measured = []
     for seed in seeds:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from emoloom.affect.flips import flip, refusals
@@ -13,6 +12,7 @@ from emoloom.affect.weak_vad import fit_weak_vad
 from emoloom.corpora.registry import read_corpus
 from emoloom.corpora.targets import contract_rows, self_labelled
 from emoloom.errors import InputError
+from emoloom.paths import corpus_folder
 from emoloom.records import Target, TrainingPair
 
 
@@ -25,7 +25,7 @@ def pairs_of_corpus(name: str, data_dir: str, n_shown: int, seed: int) -> dict[s
     Raises:
         InputError: the corpus cannot be read, has no training split, or no row with labels of the contract.
     """
-    examples = self_labelled(read_corpus(name, Path(data_dir).expanduser() if data_dir else None).train)
+    examples = self_labelled(read_corpus(name, corpus_folder(data_dir)).train)
     if not examples:
         raise InputError("has no training split to make pairs of", where=name)
     lexicon = load_lexicon(BUILTIN)

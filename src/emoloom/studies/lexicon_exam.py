@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from emoloom.affect import evaluation
@@ -11,6 +10,7 @@ from emoloom.affect.lexicon_files import FORMATS
 from emoloom.corpora.registry import read_corpus
 from emoloom.corpora.targets import labelled_texts
 from emoloom.errors import InputError
+from emoloom.paths import corpus_folder
 
 
 def norms(lexicon: str, published: str) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def corpus(lexicon: str, name: str, data_dir: str) -> dict[str, Any]:
     """
     from emoloom.affect.label_guess import fit_label_guess
 
-    folder = Path(data_dir).expanduser() if data_dir else None
+    folder = corpus_folder(data_dir)
     gold = read_corpus(name, folder)
     if not any(example.vad_kind == "gold" for example in gold.evaluation):
         raise InputError("has no human VAD", where=name, next_step="use emobank, or a jsonl file with gold vad")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -80,10 +80,16 @@ def steps_of_window(items: Sequence[Item], batch_items: int, seed: Sequence[int]
 
     Args:
         items: the drawn items of the window.
-        batch_items: items per step; the last one may be smaller.
-        seed: of the order of the steps.
+        batch_items: items per step; where the window is no multiple, one step has the rest. Its items weigh more, so
+            which length it is of is drawn.
+        seed: of the order of the steps, and of that draw.
     """
+    random = np.random.default_rng(list(seed))
     by_length = sorted(range(len(items)), key=lambda index: (n_tokens([items[index]]), index))
-    groups = [by_length[start : start + batch_items] for start in range(0, len(by_length), batch_items)]
-    order = np.random.default_rng(list(seed)).permutation(len(groups))
+    sizes = [batch_items] * (len(items) // batch_items)
+    if rest := len(items) % batch_items:
+        sizes.insert(int(random.integers(len(sizes) + 1)), rest)
+    ends = list(accumulate(sizes))
+    groups = [by_length[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    order = random.permutation(len(groups))
     return [[items[index] for index in groups[group]] for group in order]

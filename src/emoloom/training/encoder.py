@@ -21,6 +21,8 @@ class TextObjective:
     def __init__(self) -> None:
         self.weights = {"cls": 1.0, "reg": 1.0}
         """By term."""
+        self.facts: dict[str, list[float]] = {}
+        """What the first line of the training log says of the objective."""
 
     def counts(self, items: Sequence[Item]) -> dict[str, int]:
         """How many elements each term has in these items; a function of the data alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -152,9 +152,13 @@ def _without_contents(model: Any) -> None:
 
 
 def memory_available() -> int:
-    """Bytes that this machine, or the container this runs in, has left for this process."""
-    limits = [int(text) for path in _CONTAINER_LIMITS if path.exists() and (text := path.read_text().strip()).isdigit()]
-    return min([_kilobytes("/proc/meminfo", "MemAvailable"), *(limit - memory_now() for limit in limits)])
+    """Bytes that this machine, or the container this runs in, has left; cached files count as left."""
+    left = [_kilobytes("/proc/meminfo", "MemAvailable")]
+    for group in _CONTAINERS:
+        with contextlib.suppress(OSError, ValueError):  # no such group, or one without a limit
+            cache = dict(line.split() for line in group.stat.read_text().splitlines()).get(group.cache, "0")
+            left.append(int(group.limit.read_text()) - int(group.used.read_text()) + int(cache))
+    return min(left)
 
 
 def memory_now() -> int:
@@ -173,8 +177,23 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where control groups of version 2 and 1 say how many bytes a container may use."""
+class _Container(NamedTuple):
+    """Where a control group says how many bytes a container may use and does use."""
+
+    limit: Path
+    used: Path
+    stat: Path
+    cache: str
+    """Name in `stat` of the used bytes that are cached files nobody reads now."""
+
+
+_GROUPS = Path("/sys/fs/cgroup")
+_CONTAINERS = (
+    _Container(_GROUPS / "memory.max", _GROUPS / "memory.current", _GROUPS / "memory.stat", "inactive_file"),
+    _Container(_GROUPS / "memory/memory.limit_in_bytes", _GROUPS / "memory/memory.usage_in_bytes",
+               _GROUPS / "memory/memory.stat", "total_inactive_file"),
+)  # fmt: skip
+"""Of control groups of version 2 and of version 1."""
 
 
 def _kilobytes(path: str, key: str) -> int:

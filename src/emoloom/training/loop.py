@@ -208,7 +208,7 @@ class Course:
 
     def entry(self, done: Step, at: Progress) -> dict[str, Any]:
         """A step as a line of the training log; the first of a window says what its draws came from."""
-        entry: dict[str, Any] = {}
+        entry: dict[str, Any] = {} if at.step else {**self.objective.facts}
         for term, total in done.sums.items():
             entry |= {f"loss_{term}_sum": total, f"loss_{term}_count": done.counts[term]}
         entry |= {"gradient_norm": done.norm, "learning_rate": done.rate}

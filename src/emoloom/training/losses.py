@@ -244,15 +244,19 @@ def appraisal_loss(logits: torch.Tensor, target: torch.Tensor, applicable: torch
     return (each * applicable).sum(), int(applicable.sum())
 
 
-def flip_loss(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, int]:
+def flip_loss(expected: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int]:
     """L_flip: (v + v' - 1)^2 + (a - a')^2 + (d - d')^2 over mirrored pairs: valence mirrored, the rest kept.
 
+    Pairs written by people mirror valence and have arousal and dominance of their own. So 1 and 0 are read off the
+    targets, t_v + t_v', t_a - t_a' and t_d - t_d': the right answers always have a loss of 0.
+
     Args:
-        first: [pairs, 3] expected v, a, d of one text, as in `regression_loss`.
-        second: [pairs, 3] of its mirror.
+        expected: [pairs, 2, 3] v, a, d of both texts, as in `regression_loss`.
+        target: [pairs, 2, 3].
 
     Returns:
         The sum of squares, and 3 * pairs.
     """
-    mirrored = torch.cat([1 - second[:, :1], second[:, 1:]], dim=1)
-    return ((first - mirrored) ** 2).sum(), first.numel()
+    error = expected - target
+    sign = error.new_tensor([1.0, -1.0, -1.0])
+    return ((error[:, 0] + sign * error[:, 1]) ** 2).sum(), error.numel() // 2

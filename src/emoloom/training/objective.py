@@ -68,6 +68,8 @@ class Objective:
         self._added = self._adjustment() if settings.label_adjustment else None
         self.scale, self.offset, self.residual = self._calibrate(codec, sources) if "vad" in self.weights else _PLAIN
         """target VAD ~ scale * implied VAD of the gold words + offset, and the RMSE left by it, by axis."""
+        self.facts = {"implied_vad_rmse": self.residual.tolist()} if "vad" in self.weights else {}
+        """What the first line of the training log says of the objective."""
 
     def counts(self, items: Sequence[Item]) -> dict[str, int]:
         """How many elements each term that is on has in these items; a function of the data alone."""
@@ -151,8 +153,9 @@ class Objective:
                 sums["digits"] = digits.of_shown
             else:
                 sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows))
-            first = [place for place, row in enumerate(_first_of_pairs(items)) if row]
-            sums["flip"], _ = losses.flip_loss(expected[first], expected[[place + 1 for place in first]])
+            paired = torch.tensor([len(item.rows) == 2 for item in items for _ in item.rows])
+            pairs = (int(paired.sum()) // 2, 2, len(AXES))
+            sums["flip"], _ = losses.flip_loss(expected[paired].view(pairs), gold_vad(rows)[paired].view(pairs))
         if not self._reads_labels:
             return sums
         shares = self._label_shares(logits, slots)
@@ -308,11 +311,6 @@ def gold_labels(rows: Sequence[EncodedRow]) -> torch.Tensor:
     """[rows, labels], 0 or 1."""
     table = [[float(label in row.row.target.labels) for label in LABELS] for row in rows if row.row]
     return torch.tensor(table).view(-1, len(LABELS))
-
-
-def _first_of_pairs(items: Sequence[Item]) -> list[bool]:
-    """For every row, whether it is the first of a pair."""
-    return [place == 0 and len(item.rows) == 2 for item in items for place in range(len(item.rows))]
 
 
 def _confidence(items: Sequence[Item], each: torch.Tensor) -> dict[int, Confidence]:

@@ -106,18 +106,28 @@ def resume(folder: Path, state: State, budget_tokens: int) -> Progress | None:
 def _is_behind(path: Path, log: Path, budget_tokens: int) -> bool:
     """Whether training to the budget ends before a checkpoint's last step: less than half of it was left for it.
 
-    So is one whose log does not reach it: the log is on disk before the checkpoint is, and was begun anew since.
+    So is one whose log does not reach it (the log is on disk before the checkpoint is, and was begun anew since) or is
+    damaged.
     """
     reached = checkpoint.read_state(path)
     step, tokens = reached.get("step"), reached.get("tokens")
     if not isinstance(step, int) or not isinstance(tokens, int) or step < 2:
         return False  # a first step is always made; what is no checkpoint of ours is refused when it is loaded
-    lines = log.read_text(encoding="utf-8").splitlines()[:step] if log.exists() else []
-    return len(lines) < step or tokens + int(json.loads(lines[-2])["tokens"]) > 2 * budget_tokens
+    before = _tokens_before(log, step)
+    return before is None or tokens + before > 2 * budget_tokens
+
+
+def _tokens_before(log: Path, step: int) -> int | None:
+    """Tokens seen before a step, or None where the log does not reach it or cannot be read."""
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+        return int(json.loads(lines[step - 2])["tokens"]) if len(lines) >= step else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def cut_log(folder: Path, steps: int) -> None:
     """Drop the training log's lines after `steps` steps: they will be written again."""
     log = folder / store.TRAINING_LOG
-    lines = log.read_text(encoding="utf-8").splitlines()[:steps] if log.exists() else []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[:steps] if log.exists() else []
     store.write_text(log, "".join(f"{line}\n" for line in lines))
