@@ -24,18 +24,22 @@ test-slow: $(SETUP)
 test-gpu: $(SETUP)  ## needs CUDA; skips without
 	$(BIN)/python -m pytest -m "gpu"
 
-test-browser: $(SETUP)  ## the report in headless Chromium
+test-browser: $(BROWSER)  ## the report in headless Chromium
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 	  { echo "no Chromium is installed; on Debian, as root: apt-get install chromium"; exit 2; }
 	@command -v npm || { echo "no npm is installed; on Debian, as root: apt-get install npm"; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
 	npm ci --prefix tests/browser --no-audit --no-fund --silent
 	$(BIN)/python -m pytest -m "browser"
 
-screenshots: $(SETUP)  ## pictures of a run's report for docs/images: make screenshots RUN=runs/builtin
+BROWSER := .venv/.browser
+$(BROWSER): $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	touch $@
+
+screenshots: $(BROWSER)  ## pictures of a run's report for docs/images: make screenshots RUN=runs/builtin
 	$(BIN)/python tests/browser/screenshots.py $(RUN)
 
-bench-report: $(SETUP)  ## how long the report of 5 candidates x 5,000 rows takes to open
+bench-report: $(BROWSER)  ## how long the report of 5 candidates x 5,000 rows takes to open
 	$(BIN)/python tests/browser/open_time.py
 
 lint: $(SETUP)

@@ -26,7 +26,7 @@ from emoloom.decoding.protocol import Protocol
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import prepare
 from emoloom.models.loading import load_base, load_checkpoint
-from emoloom.records import Leaderboard, Prediction
+from emoloom.records import Example, Leaderboard, Prediction
 from emoloom.screening import cells
 from emoloom.screening.decoding_cells import decode_cell
 from emoloom.screening.standing import standings
@@ -259,6 +259,26 @@ def test_a_trained_candidate_is_exported_as_a_folder_that_is_a_candidate_itself(
     assert "exists already" in str(refused.exception)
     unknown = CliRunner().invoke(app, ["export", str(root), "no-such", str(tmp_path / "other")])
     assert "has no candidate" in str(unknown.exception)
+
+
+def test_texts_of_ones_own_are_answered_as_the_evaluated_ones_were(finished: Path, tiny: Path, tmp_path: Path) -> None:
+    root, name = finished, f"dir:{tiny}"
+    rows = store.read_records(store.RunFolder(root).evaluation_rows("builtin"), Example)[:3]
+    path = store.RunFolder(root).predictions_file(name, store.TRAINED, "builtin")
+    expected = [prediction.output for prediction in store.read_records(path, Prediction)[:3]]
+    texts = [row.text for row in rows]
+    of_run = CliRunner().invoke(app, ["predict", name, *texts, "--run", str(root)])
+    found = [json.loads(line) for line in of_run.stdout.splitlines()]
+    assert [(one["text"], one["output"]) for one in found] == list(zip(texts, expected, strict=True))
+    folder = tmp_path / "exported"
+    CliRunner().invoke(app, ["export", str(root), name, str(folder)])
+    cache = ["--cache-dir", str(tmp_path / "cache"), "--set", f"candidates.cache_dir={tmp_path / 'cache'}"]
+    exported = CliRunner().invoke(app, ["predict", f"dir:{folder}", *cache], input="\n".join(texts))
+    assert exported.stdout == of_run.stdout
+    for arguments, says in (([name], "no text was given"), ([name, "x", " "], "the text is empty")):
+        refused = CliRunner().invoke(app, ["predict", *arguments, "--run", str(root)], input="")
+        assert isinstance(refused.exception, InputError)
+        assert says in str(refused.exception)
 
 
 def test_an_export_holds_no_weights_but_the_trained_ones_and_no_code(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class DataSettings(Section):
     appraisal: Literal["", "builtin", "isear"] = ""
     """Corpus of the appraisal classifier whose soft targets L_app learns; empty for none."""
     evaluate: tuple[str, ...] = ("builtin:128",)
-    """Corpora to score, each `name` or `name:rows` (a seeded sample of its evaluation split)."""
+    """Corpora to score, `name` or `name:rows` (a seeded sample of its evaluation rows); the first with labels ranks."""
     sample_seed: int = Field(-1, ge=-1)
     """Seed of what is picked from corpora (`name:rows`, `gold_fraction`, `shuffled_b`, promotion rows); -1: run.seed.
 
@@ -123,7 +123,7 @@ class TrainingSettings(Section):
     lambda_app: float = Field(0.0, ge=0.0, le=100.0)
     """Weight of L_app, binary cross-entropy of the appraisal classifier's soft targets."""
     lambda_flip: float = Field(0.0, ge=0.0, le=1000.0)
-    """Weight of L_flip, squared error of mirrored valence over mirrored pairs."""
+    """Weight of L_flip, squared error of mirrored valence and kept arousal and dominance over mirrored pairs."""
     classify_by: Literal["head", "slots"] = "head"
     """How L_cls reads p_k: a linear head on the last prompt token, or the token distribution at the label slots."""
     regress_by: Literal["expectation", "histogram"] = "expectation"

@@ -35,6 +35,11 @@ class CandidateError(EmoloomError):
     """One candidate cannot go on (memory, NaN loss, architecture); the screen goes on without it."""
 
 
+def how_to_install(extra: str) -> str:
+    """What to do where a library of an extra, or of several (`models,report`), is missing."""
+    return f".venv/bin/pip install -c constraints.txt -e '.[{extra}]'"
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """`"; did you mean 'x'?"`-style hint for an unknown name, or the list of what exists."""
     known = sorted(options)

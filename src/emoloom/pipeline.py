@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from emoloom import store
 from emoloom.config import Config, config_from_json, load_config
-from emoloom.errors import InputError, nearest
+from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate
-from emoloom.models.candidates import prepare as prepare_candidate
 from emoloom.paths import user_path
-from emoloom.progress import bar, say
+from emoloom.progress import bar
 from emoloom.records import Leaderboard
 from emoloom.screening import cells
 from emoloom.screening.data import Data, facts_of, leaks_of, promotion_rows_of, read_data, states_of
@@ -117,21 +116,6 @@ def report(root: Path) -> Path:
     with run.changing():
         _report_stage(run, config, data, _systems(run, config, data))
     return run.report
-
-
-def export(root: Path, name: str, folder: Path, cache_dir: str) -> None:
-    """Write a trained candidate of a run into a folder of its own; see `models.export`."""
-    from emoloom.models.export import export as write
-
-    run, config, _ = _reopen(root)
-    if name not in config.candidates.names:
-        raise InputError(
-            f"has no candidate '{name}'", where=str(root), next_step=nearest(name, config.candidates.names)
-        )
-    cache = Path(cache_dir or config.candidates.cache_dir)
-    with run.locked():
-        weights, _ = cells.finished_weights(run, name)
-        write(prepare_candidate(name, cache, offline=config.candidates.offline, say=say), weights, folder)
 
 
 def audit(

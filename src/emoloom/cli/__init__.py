@@ -23,13 +23,14 @@ from emoloom.cli import (
     runs,
     stages,
     studies,
+    trained,
 )
 from emoloom.cli.options import app
-from emoloom.errors import EmoloomError
+from emoloom.errors import EmoloomError, how_to_install
 
 __all__ = [
     "ablate", "app", "appraisal", "audit", "doctor", "drift", "fidelity", "flips", "inspection", "leaderboard",
-    "main", "runs", "stages", "studies",
+    "main", "runs", "stages", "studies", "trained",
 ]  # fmt: skip
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -44,7 +45,7 @@ def main() -> None:
     except EmoloomError as error:
         _fail(error.line(), error.exit_code)
     except ModuleNotFoundError as error:
-        _fail(f"the library '{error.name}' is not installed; pip install 'emoloom[models,report]'", 2)
+        _fail(f"the library '{error.name}' is not installed; {how_to_install('models,report')}", 2)
     except OSError as error:  # a full disk, a folder that cannot be read or written
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}; free space or check permissions", 2)
     except Exception as error:

@@ -89,20 +89,6 @@ def report(
         raise InputError("no browser could be started", where=str(path), next_step="open the file by hand")
 
 
-@app.command()
-def export(
-    run: RunArgument,
-    candidate: Annotated[str, typer.Argument(help="Name of a trained candidate of the run.")],
-    folder: Annotated[Path, typer.Argument(help="New folder for config, tokenizer and weights.")],
-    cache_dir: Annotated[str, typer.Option(help="Where base models are kept, if not where the run says.")] = "",
-) -> None:
-    """Write a trained candidate as a folder that `dir:FOLDER`, transformers and serving stacks read."""
-    from emoloom import pipeline
-
-    pipeline.export(run, candidate, folder, cache_dir)
-    print(f"dir:{folder}")
-
-
 def _show_plan(folder: Path, as_json: bool) -> None:
     """What each candidate and each rung will take."""
     from emoloom import store

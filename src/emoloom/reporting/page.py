@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from emoloom.errors import InputError
+from emoloom.errors import InputError, how_to_install
 from emoloom.reporting.drift_figure import drift_figure
 from emoloom.reporting.figures import figures_of, training_figures_of
 from emoloom.reporting.payload import encode_payload
@@ -97,7 +97,7 @@ def document(template: str, name: str, payload: str, **context: Any) -> str:
 def _missing(package: str) -> InputError:
     return InputError(
         f"the report needs {package}, which is not installed",
-        next_step="pip install 'emoloom[report]'",
+        next_step=how_to_install("report"),
         code="no-report",
     )
 

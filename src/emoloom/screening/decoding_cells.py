@@ -69,12 +69,12 @@ def decode_cell(
         return dict(store.read_json(folder / store.STAGE_FILE))
     (folder / store.STAGE_FILE).unlink(missing_ok=True)
     use_threads(config)
-    decode: _Decoder | None = None
+    decode: Decoder | None = None
     with clock(folder) as elapsed:
         for slug, (digest, rows) in evaluation.items():
             file_key = predictions_key(inputs, digest)
             if not _has_answers(folder / f"{slug}.jsonl", file_key, rows):
-                decode = decode or _decoder(candidate, weights, config)
+                decode = decode or load_decoder(candidate, weights, config)
                 _decode_file(folder / f"{slug}.jsonl", file_key, decode, candidate, config, rows)
         headers = {slug: store.read_header(folder / f"{slug}.jsonl") for slug in evaluation}
         environments = [header["environment"] for header in headers.values()]
@@ -100,7 +100,7 @@ def _has_answers(path: Path, key: str, rows: Sequence[Example]) -> bool:
         return False
 
 
-class _Decoder(NamedTuple):
+class Decoder(NamedTuple):
     """A loaded candidate, ready to answer."""
 
     answer: Callable[[Sequence[Example]], Iterator[Prediction]]
@@ -111,7 +111,7 @@ class _Decoder(NamedTuple):
     """`label_head`: SHA-256 of the head that gives label probabilities; empty where there is none."""
 
 
-def _decoder(candidate: Candidate, weights: Path | None, config: Config) -> _Decoder:
+def load_decoder(candidate: Candidate, weights: Path | None, config: Config) -> Decoder:
     """Load a candidate; drafts are verified only where the self-check allows it."""
     from emoloom.decoding.predict import predict
     from emoloom.decoding.protocol import protocol_of
@@ -119,7 +119,7 @@ def _decoder(candidate: Candidate, weights: Path | None, config: Config) -> _Dec
     from emoloom.training.heads import read_heads
 
     if candidate.encoder:
-        return _Decoder(partial(encoders.answer, load_model(candidate, weights, config), load_text_codec(candidate)),
+        return Decoder(partial(encoders.answer, load_model(candidate, weights, config), load_text_codec(candidate)),
                         "", None, {})  # fmt: skip
     trust, protocol, codec = selfcheck_of(candidate, config, say), protocol_of(config.decoding), load_codec(candidate)
     model, heads = load_model(candidate, weights, config), label_heads(weights, config)
@@ -127,11 +127,11 @@ def _decoder(candidate: Candidate, weights: Path | None, config: Config) -> _Dec
         predict, model, codec, protocol, draft_rows=config.decoding.draft_rows, mode=trust.mode,
         label_probabilities=read_heads(heads, model).label_probabilities if heads else None,
     )  # fmt: skip
-    return _Decoder(answer, trust.mode, trust.noise, {"label_head": store.file_digest(heads)} if heads else {})
+    return Decoder(answer, trust.mode, trust.noise, {"label_head": store.file_digest(heads)} if heads else {})
 
 
 def _decode_file(
-    path: Path, key: str, decode: _Decoder, candidate: Candidate, config: Config, rows: Sequence[Example]
+    path: Path, key: str, decode: Decoder, candidate: Candidate, config: Config, rows: Sequence[Example]
 ) -> None:
     """Decode one corpus."""
     from emoloom.decoding.protocol import environment

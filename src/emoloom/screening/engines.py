@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from emoloom.config import ScreeningSettings
-from emoloom.errors import InputError
+from emoloom.errors import InputError, how_to_install
 from emoloom.progress import say
 from emoloom.screening.jobs import Job, Outcome, run_job
 
@@ -89,7 +89,9 @@ def _on_ray(jobs: Sequence[Job], address: str, threads: int) -> list[Outcome]:
         import ray
     except ImportError as error:
         raise InputError(
-            "ray is not installed", where="screening.engine", next_step='pip install "emoloom[ray]"'
+            "ray is not installed",
+            where="screening.engine",
+            next_step=how_to_install("ray"),
         ) from error
     started = not ray.is_initialized()
     if started:

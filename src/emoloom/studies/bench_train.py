@@ -18,7 +18,7 @@ import torch
 from emoloom.config import Config
 from emoloom.corpora.preparation import prepare as prepare_data
 from emoloom.decoding.protocol import environment
-from emoloom.errors import InputError
+from emoloom.errors import InputError, how_to_install
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.models.codec import Codec, load_codec
 from emoloom.models.loading import load_base
@@ -95,7 +95,11 @@ def bench_train(
         InputError: trl is not installed.
     """
     if importlib.util.find_spec("trl") is None:
-        raise InputError("trl is not installed", where="bench train", next_step='pip install "emoloom[bench]"')
+        raise InputError(
+            "trl is not installed",
+            where="bench train",
+            next_step=how_to_install("bench"),
+        )
     use_threads(config)
     candidate = prepare(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)
     data = prepare_data(config.data, config.run.seed, lambda *_: None)

@@ -28,7 +28,7 @@ LIBRARIES = (
     "pydantic", "filelock", "threadpoolctl", "typer", "rich",
 )  # fmt: skip
 OPTIONAL = {
-    "accelerate": "training on several devices",
+    "accelerate": "training in several processes",
     "peft": "training with LoRA",
     "ray": "screens over several machines",
     "jinja2": "the HTML report",

@@ -1,0 +1,76 @@
+"""What a trained candidate is used for after a screen: a folder of its own, answers to texts of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from emoloom import store
+from emoloom.config import Config
+from emoloom.contract.prompt import clean_text
+from emoloom.errors import InputError, nearest
+from emoloom.models.candidates import Candidate, prepare
+from emoloom.progress import say
+from emoloom.records import Example, Prediction
+from emoloom.screening import cells
+from emoloom.screening.decoding_cells import load_decoder
+from emoloom.screening.run_config import read_config
+from emoloom.store import RunFolder
+
+TEXTS_AT_ONCE = 64
+"""Texts that are answered before the first answer is given."""
+
+
+def export(root: Path, name: str, folder: Path, cache_dir: str) -> None:
+    """Write a trained candidate of a run into a folder of its own; see `models.export`."""
+    from emoloom.models.export import export as write
+
+    run, config = _with_candidate(root, name)
+    with run.locked():
+        weights, _ = cells.finished_weights(run, name)
+        write(_prepared(name, config, cache_dir), weights, folder)
+
+
+def predict(
+    name: str, texts: Sequence[str], config: Config, root: Path | None = None, cache_dir: str = ""
+) -> Iterator[Prediction]:  # fmt: skip
+    """Answer texts of one's own, in their order: exactly decoded, with the contract that everything is trained on.
+
+    Args:
+        name: of a candidate: of the run, or any.
+        texts: to answer.
+        config: says how to decode where there is no run.
+        root: of a run whose trained candidate answers, under the run's protocol; None: the candidate as it comes.
+        cache_dir: where weights are kept; empty: where the config says.
+
+    Raises:
+        InputError: a text is empty or too long, or the candidate is none of the run or is not trained.
+        CandidateError: it cannot be loaded or run.
+    """
+    weights = None
+    if root is not None:
+        run, config = _with_candidate(root, name)
+        weights, _ = cells.finished_weights(run, name)
+    rows = [Example(id=str(n), corpus="", split="", text=clean_text(text)[0]) for n, text in enumerate(texts)]
+    cells.use_threads(config)
+    decoder = load_decoder(_prepared(name, config, cache_dir), weights, config)
+    for start in range(0, len(rows), TEXTS_AT_ONCE):
+        block = rows[start : start + TEXTS_AT_ONCE]
+        answers = {answer.row_id: answer for answer in decoder.answer(block)}
+        yield from (answers[row.id] for row in block)
+
+
+def _with_candidate(root: Path, name: str) -> tuple[RunFolder, Config]:
+    """The run and its config; an InputError where it has no such candidate."""
+    run = store.open_run(root)
+    config = read_config(run)
+    if name not in config.candidates.names:
+        raise InputError(
+            f"has no candidate '{name}'", where=str(root), next_step=nearest(name, config.candidates.names)
+        )
+    return run, config
+
+
+def _prepared(name: str, config: Config, cache_dir: str) -> Candidate:
+    cache = Path(cache_dir or config.candidates.cache_dir)
+    return prepare(name, cache, offline=config.candidates.offline, say=say)
