@@ -83,7 +83,7 @@ def test_markdown_has_one_table_a_corpus_with_equal_rows(view: View) -> None:
         assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
         assert len(lines) == 2 + len(view.systems)
     assert "failed: out-of-memory" in text
-    assert "- failed `below-linear-floor`" in text
+    assert "- failed below-linear-floor" in text
     assert view.protocol_id in text
 
 

@@ -272,7 +272,7 @@ def test_without_the_optional_package_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, view: View
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(InputError, match=r"needs jinja2.*emoloom\[report\]"):
+    with pytest.raises(InputError, match=r"needs jinja2.*pip install .*\[report\]"):
         render_page(view)
 
 

@@ -114,16 +114,25 @@ def cells(scores: dict[str, float], n: int = 500, seeds: int = 2, drawn: int = 0
 def test_equal_orders_have_tau_one_and_no_regret() -> None:
     high = cells({"a": 0.9, "b": 0.6, "c": 0.3})
     (found,) = fidelity({0.1: cells({"a": 0.7, "b": 0.4, "c": 0.1}), 1.0: high}, accuracy, DRAWS, {0.1: 5.0, 1.0: 50.0})
-    assert (found.tau, found.regret, found.chosen, found.best) == (1.0, 0.0, "a", "a")
+    assert (found.tau, found.regret, found.chosen, found.best) == (1.0, 0.0, ("a",), ("a",))
     assert found.same_winner == 1.0
     assert found.cost_saved == pytest.approx(0.9)
+
+
+def test_where_nobody_has_learnt_anything_yet_the_choice_is_blind_and_its_regret_the_mean() -> None:
+    nothing = cells({"a": 0.0, "b": 0.0, "c": 0.0})
+    for best in ({"a": 0.9, "b": 0.3, "c": 0.3}, {"a": 0.3, "b": 0.3, "c": 0.9}):
+        (found,) = fidelity({0.1: nothing, 1.0: cells(best)}, accuracy, DRAWS, {0.1: 1.0, 1.0: 10.0})
+        assert (found.tau, found.chosen) == (None, ("a", "b", "c"))
+        assert found.regret == pytest.approx(0.4, abs=0.05)
+        assert found.same_winner == pytest.approx(1 / 3)
 
 
 def test_a_reversed_order_has_tau_minus_one_and_the_full_regret() -> None:
     low, high = cells({"a": 0.1, "b": 0.5, "c": 0.9}), cells({"a": 0.9, "b": 0.5, "c": 0.1})
     (found,) = fidelity({0.1: low, 1.0: high}, accuracy, DRAWS, {0.1: 1.0, 1.0: 10.0})
     assert found.tau == -1.0
-    assert (found.chosen, found.best) == ("c", "a")
+    assert (found.chosen, found.best) == (("c",), ("a",))
     assert found.regret == pytest.approx(0.8, abs=0.05)
     assert found.regret_low > 0.7
 

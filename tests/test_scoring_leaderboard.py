@@ -201,8 +201,47 @@ def test_a_control_that_ties_with_its_base_fails_the_check_and_spoils_the_verdic
     )
     failed = check(found, "control-out-of-order")
     assert failed.status == "failed"
-    assert "tie group 1 and 1" in failed.message
+    assert failed.message == "random:base is rank 2 and base rank 1 (difference -0.050, p 0.360)"
     assert "random:base is not clearly below it, so this screen does not yet separate a control" in found.verdict
+
+
+def right_on(rows: list[Example], right: list[int], vad_noise: float = 0.2) -> list[Prediction]:
+    """Right on these rows, the next label on the others."""
+    kept, seed = set(right), len(right)
+    either = zip(answers(rows, 1.0, seed, vad_noise), answers(rows, 0.0, seed, vad_noise), strict=True)
+    return [good if place in kept else bad for place, (good, bad) in enumerate(either)]
+
+
+def somewhere(rows: list[Example], n: int) -> list[int]:
+    return [int(place) for place in np.random.default_rng(n).permutation(len(rows))[:n]]
+
+
+def test_only_whom_the_rows_cannot_tell_from_the_first_is_said_to_be_so():
+    """X and Y err on the same rows, Y on more: K is tied with both of them, and X is above Y beyond chance."""
+    rows = toy_rows()
+    found = board([
+        system("K", right_on(rows, somewhere(rows, 146), 0.5)),
+        system("X", right_on(rows, list(range(144)), 0.05)),
+        system("Y", right_on(rows, list(range(132)), 0.3)),
+    ])  # fmt: skip
+    assert [(s.name, s.tie_group, s.is_behind) for s in found.systems] == [
+        ("X", 1, None), ("K", 1, False), ("Y", 1, True),
+    ]  # fmt: skip
+    assert found.verdict.startswith("X is first on toy")
+    assert "but the rows cannot tell it from K (difference" in found.verdict
+    assert "Y (difference" not in found.verdict
+
+
+def test_who_is_behind_a_control_alone_is_not_behind_the_best_candidate():
+    rows = toy_rows()
+    found = board([
+        system("A", right_on(rows, somewhere(rows, 156))),
+        system("B", right_on(rows, list(range(140)))),
+        system("shallow:A", right_on(rows, list(range(160))), "control", base="A"),
+    ])  # fmt: skip
+    assert {s.name: s.tie_group for s in found.systems} == {"A": 1, "shallow:A": 1, "B": 2}
+    assert "A is first on toy" in found.verdict
+    assert "cannot tell it from B" in found.verdict
 
 
 def test_a_control_above_its_base_fails_even_where_another_candidate_is_first():

@@ -64,7 +64,7 @@ def test_every_variant_is_decided_and_the_finalists_are_ranked(climbed: Path, ti
     assert ranked | stopped == {name, f"random:{name}"}
     assert {order.control for order in table.controls} == {f"random:{name}"}
     (check,) = [check for check in board.checks if check.code == "control-out-of-order"]
-    assert check == check_controls(table)
+    assert check == check_controls(table, [order.control for order in table.controls])
 
 
 def test_what_a_finalist_cost_is_that_of_all_its_rungs(climbed: Path) -> None:
@@ -229,8 +229,14 @@ def test_controls_out_of_order_make_a_screen_invalid() -> None:
     good = ControlOrder(control="random:m", base="m", rung=2, difference=0.1, p_value=0.001)
     bad = ControlOrder(control="shallow:m", base="m", rung=1, difference=0.01, p_value=0.4)
     empty = RungTable(rungs=(), decisions=(), chosen={}, controls=())
-    assert check_controls(empty.model_copy(update={"controls": (good,)})).status == "passed"
-    check = check_controls(empty.model_copy(update={"controls": (good, bad)}))
+    names = ["random:m", "shallow:m"]
+    judged = empty.model_copy(update={"controls": (good,)})
+    assert check_controls(judged, names[:1]).status == "passed"
+    check = check_controls(judged, names)
+    assert check.status == "skipped"
+    assert "shallow:m: was at no rung together with its base" in check.message
+    assert check_controls(judged, names[:1], check.model_copy(update={"status": "failed"})).status == "failed"
+    check = check_controls(empty.model_copy(update={"controls": (good, bad)}), names)
     assert check.status == "failed"
     assert check.message.startswith("shallow:m is -0.010 from m at rung 1")
 

@@ -26,7 +26,7 @@ class RunSettings(Section):
     """Name of the run; its directory is `directory/name`."""
     directory: str = "runs"
     """Folder that holds runs."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of every draw: rows, order, random weights, bootstrap; not of `number_spread`, whose draws go by row id."""
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads for tensors; 0 means one per core."""
@@ -55,7 +55,7 @@ class DataSettings(Section):
     """Corpus of the appraisal classifier whose soft targets L_app learns; empty for none."""
     evaluate: tuple[str, ...] = ("builtin:128",)
     """Corpora to score, `name` or `name:rows` (a seeded sample of its evaluation rows); the first with labels ranks."""
-    sample_seed: int = Field(-1, ge=-1)
+    sample_seed: int = Field(-1, ge=-1, le=2**63 - 1)
     """Seed of what is picked from corpora (`name:rows`, `gold_fraction`, `shuffled_b`, promotion rows); -1: run.seed.
 
     With one for all, runs of several seeds are compared on the same rows."""

@@ -15,7 +15,7 @@ from emoloom.paths import user_path
 from emoloom.progress import bar
 from emoloom.records import Leaderboard
 from emoloom.screening import cells
-from emoloom.screening.data import Data, facts_of, leaks_of, promotion_rows_of, read_data, states_of
+from emoloom.screening.data import Data, facts_of, leaks_of, promotion_rows_of, read_costs, read_data, states_of
 from emoloom.screening.decoding_cells import decode_cell
 from emoloom.screening.entries import keep_external, prepared_entries
 from emoloom.screening.failures import DECODING, PLANNING, TRAINING, each_candidate, or_coded_row, read_failure
@@ -259,7 +259,7 @@ def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate
 
 def _note_costs(run: RunFolder, name: str, measured: dict[str, Any]) -> None:
     """Costs, expected and measured, live beside the leaderboard, never in it: they differ from machine to machine."""
-    costs = store.read_json(run.costs) if run.costs.exists() else {}
+    costs = read_costs(run)
     costs.setdefault(name, {}).update(measured)
     store.write_json(run.costs, costs)
 
@@ -325,7 +325,7 @@ def _view(run: RunFolder, config: Config, data: Data, systems: list[Any], board:
         predictions={system.name: system.predictions for system in systems},
         manifests=data.facts["manifests"],
         config=config.model_dump(mode="json"),
-        costs=store.read_json(run.costs) if run.costs.exists() else {},
+        costs=read_costs(run),
         environment=environments(run, config),
         defaults=Config().model_dump(mode="json"),
         training=training_logs(run, config),

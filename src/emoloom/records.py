@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 VadKind = Literal["gold", "weak", "written"]
@@ -250,12 +250,35 @@ class SystemRow(Record):
     rank: int | None
     """1 is best; None for what is not ranked (floors, untrained, failures)."""
     tie_group: int | None
-    """Ranked systems that the rows cannot tell apart share a number; None where rank is None."""
+    """Ranked systems that the rows cannot tell from the first of them share a number; None where rank is None."""
+    is_behind: bool | None = None
+    """Whether the best candidate is better beyond chance; None of itself and where rank is None."""
     failure: str = ""
     """Code of why a candidate has no scores; empty where it has."""
     n_parameters: int | None = None
     note: str = Field("", exclude_if=lambda note: not note)
     """What a reader must know of how its answers came about; written only where there is something."""
+
+
+class LoggedSampler(Record):
+    """What a window of draws came from, by source: the first step of a window logs it."""
+
+    temperature: float | None
+    confidence: dict[str, float | None]
+    """None before the first row of a source was seen."""
+    shares: dict[str, float]
+    drawn: dict[str, float]
+
+
+class LoggedStep(Record):
+    """One line of a training log: also `loss_TERM_sum` and `loss_TERM_count` of every term that is on."""
+
+    model_config = ConfigDict(extra="allow", strict=False)
+    __pydantic_extra__: dict[str, float | list[float]] = Field(init=False)
+    step: int
+    tokens: int
+    """Seen so far."""
+    sampler: LoggedSampler | None = None
 
 
 class Check(Record):
@@ -302,3 +325,10 @@ class Leaderboard(Record):
     checks: tuple[Check, ...]
     verdict: str
     """A few sentences: which candidate, how sure, what would tell a tie apart, and against which floor."""
+
+    @model_validator(mode="after")
+    def _lists_whom_it_measures(self) -> Self:
+        unknown = {metric.system for metric in self.metrics} - {system.name for system in self.systems}
+        if unknown:
+            raise ValueError(f"has numbers of '{min(unknown)}', which is no system of it")
+        return self

@@ -55,7 +55,7 @@ def ablate(
 def seeds_of(text: str) -> list[int]:
     """`0,1,2` as numbers, each once."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    numbers = [int(part) for part in parts if part.isdecimal()]
+    numbers = [int(part) for part in parts if part.isdecimal() and len(part) < 20]
     if not numbers or len({*numbers}) != len(parts):
         raise InputError(f"'{text}' is no list of seeds", where="--seeds", next_step="e.g. --seeds 0,1,2")
     return numbers

@@ -32,6 +32,7 @@ def flips(
 
 
 def _sign(side: dict[str, Any]) -> str:
+    from emoloom.reporting.plaintext import one_line
+
     v, a, d = side["vad"]
-    text = "".join(letter if letter.isprintable() else " " for letter in side["text"])
-    return f"{','.join(side['labels']):24} v {v:.2f} a {a:.2f} d {d:.2f}  {text}"
+    return f"{','.join(side['labels']):24} v {v:.2f} a {a:.2f} d {d:.2f}  {one_line(side['text'])}"

@@ -51,6 +51,8 @@ def corpora_show(
     as_json: JsonOption = False,
 ) -> None:
     """The manifest of a corpus, its malformed rows, and its first rows."""
+    from emoloom.reporting.plaintext import one_line
+
     data = _read_corpus(name, data_dir)
     if as_json:
         print_json({
@@ -68,7 +70,7 @@ def corpora_show(
         print(f"  malformed  {malformed.file}:{malformed.line}  {malformed.reason}")
     for split, kept in data.splits.items():
         for example in kept[:rows]:
-            print(f"  {split:6} {','.join(example.labels) or '-':30} {example.text[:100]}")
+            print(f"  {split:6} {','.join(example.labels) or '-':30} {one_line(example.text[:100])}")
 
 
 @corpora_app.command("stats")

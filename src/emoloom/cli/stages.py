@@ -93,10 +93,11 @@ def _show_plan(folder: Path, as_json: bool) -> None:
     """What each candidate and each rung will take."""
     from emoloom import store
     from emoloom.reporting.plan import print_plan
+    from emoloom.screening.data import read_costs
     from emoloom.screening.plan import read_plan
 
     run = store.RunFolder(folder)
-    plan, costs = read_plan(run.plan), store.read_json(run.costs)
+    plan, costs = read_plan(run.plan), read_costs(run)
     if as_json:
         print(json.dumps({"plan": plan.model_dump(mode="json"), "costs": costs}, indent=1, sort_keys=True))
     else:
@@ -106,7 +107,7 @@ def _show_plan(folder: Path, as_json: bool) -> None:
 
 def _follows() -> bool:
     """Whether a launcher started this process beside the one that leads, by the variables it sets."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
+    return os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
 
 
 def _show_run(folder: Path, as_json: bool) -> None:

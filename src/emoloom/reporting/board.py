@@ -52,6 +52,7 @@ def _system_view(system: SystemRow, sizes: Mapping[int, int], cost: Any) -> Syst
         rank=system.rank,
         group=group,
         shared=shared,
+        is_behind=bool(system.is_behind),
         failure=one_line(system.failure),
         parameters="" if system.n_parameters is None else parameters_text(system.n_parameters),
         n_parameters=system.n_parameters,
@@ -59,12 +60,18 @@ def _system_view(system: SystemRow, sizes: Mapping[int, int], cost: Any) -> Syst
     )
 
 
+_ENDLESS = 1e18
+"""Seconds or bytes that nothing has taken; what a damaged file says beyond it is left out."""
+
+
 def _cost(measured: Mapping[str, Any]) -> Cost:
     """The costs that every run measures; a file of a run may lack or garble any of them."""
 
     def amount(name: str) -> float | None:
         value = measured.get(name)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if 0 <= value < _ENDLESS else None
 
     return Cost(
         training_seconds=amount("training_seconds"),

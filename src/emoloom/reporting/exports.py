@@ -29,9 +29,9 @@ def leaderboard_markdown(view: View) -> str:
     for corpus in view.corpora:
         parts += [f"## {_md(corpus.name)} ({corpus.n_rows:,} rows)", _markdown_table(corpus)]
         parts += ["\n".join(f"- {_md(note)}" for note in corpus.notes)] if corpus.notes else []
-    failed = [f"- failed `{check.code}`: {_md(check.message)}" for check in view.checks if check.status == "failed"]
+    failed = [f"- failed {_md(check.code)}: {_md(check.message)}" for check in view.checks if check.status == "failed"]
     parts += ["## Failed checks", "\n".join(failed)] if failed else []
-    parts.append(f"Contract `{view.contract_id}`, protocol `{view.protocol_id}`, data `{view.data_id[:12]}`.")
+    parts.append(_md(f"Contract {view.contract_id}, protocol {view.protocol_id}, data {view.data_id[:12]}."))
     return "\n\n".join(parts) + "\n"
 
 

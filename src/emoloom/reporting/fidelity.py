@@ -25,15 +25,16 @@ def print_fidelity(result: Mapping[str, Any]) -> None:
     for name in sorted(last, key=lambda name: (-last[name], name)):
         table.add_row(Text(one_line(name)), *(f"{result['scores'][share][name]:.3f}" for share in shares))
     console.print(table)
-    best = one_line(result["agreement"][0]["best"])
+    best = one_line(" and ".join(result["agreement"][0]["best"]))
     table = Table("share", "Kendall tau [95 %]", "chooses", "regret [95 %]", "same winner", "cost saved",
                   title=Text(f"against {result['budget']}, where {best} is best", style="table.title"))  # fmt: skip
     for each in result["agreement"]:
         tau = "undefined" if each["tau"] is None else f"{each['tau']:+.2f}"
         bounds = "" if each["tau_low"] is None else f" [{each['tau_low']:+.2f}, {each['tau_high']:+.2f}]"
+        regret = "" if each["regret_low"] is None else f" [{each['regret_low']:.3f}, {each['regret_high']:.3f}]"
         table.add_row(
-            f"{100 * each['share']:g} %", tau + bounds, Text(one_line(each["chosen"])),
-            f"{each['regret']:.3f} [{each['regret_low']:.3f}, {each['regret_high']:.3f}]",
+            f"{100 * each['share']:g} %", tau + bounds, Text(one_line(", ".join(each["chosen"]))),
+            f"{each['regret']:.3f}{regret}",
             f"{100 * each['same_winner']:.0f} %", f"{100 * each['cost_saved']:.0f} %",
         )  # fmt: skip
     console.print(table)

@@ -103,7 +103,7 @@ def vad(corpus: CorpusView, key: str) -> Figure | None:
         key, "VAD, answered against target",
         f"Above: up to {MAX_POINTS} rows with a usable answer (target: {', '.join(kinds)}); on the diagonal the answer "
         "equals the target, and a flat band is a system that always says the same. Below: answered minus target over "
-        "all such rows.",
+        f"such rows among {len(corpus.sample):,} of {corpus.n_rows:,}.",
         "Answered against target valence, arousal and dominance. Mean residuals: " + "; ".join(bias) + ".",
         {
             system: {"panels": [*(_scatter(axis, points) for axis in range(3)),

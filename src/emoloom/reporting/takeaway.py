@@ -19,7 +19,7 @@ def takeaway_of(leaderboard: Leaderboard, views: Sequence[SystemView]) -> tuple[
     if not ranked:
         return ()
     best = ranked[0]
-    tied = [view for view in ranked if view.group == best.group]
+    tied = [view for view in ranked if not view.is_behind]
     above = _floors_above(leaderboard, best, views)
     return (
         Fact(name="Take", value=_take(best, tied) if not above else _nothing_yet(best, above)),
@@ -29,7 +29,7 @@ def takeaway_of(leaderboard: Leaderboard, views: Sequence[SystemView]) -> tuple[
 
 
 def _take(best: SystemView, tied: Sequence[SystemView]) -> str:
-    """The first candidate, and the cheapest of its tie group where that is another one."""
+    """The first candidate, and the cheapest of those that it is not above beyond chance, where that is another one."""
     seconds = {view.name: view.cost.seconds for view in tied if view.cost and view.cost.seconds is not None}
     cheapest = min(tied, key=lambda view: seconds.get(view.name, math.inf))
     if cheapest.name == best.name or best.name not in seconds:

@@ -68,6 +68,8 @@ class SystemView(Record):
     """Letter of the tie group, A the best; empty where the system is not ranked."""
     shared: bool
     """Whether another system is in the same tie group."""
+    is_behind: bool
+    """Whether the best candidate is better beyond chance; False where that is not so or was not tested."""
     failure: str
     parameters: str
     """`134.5 M`, or empty where not known."""

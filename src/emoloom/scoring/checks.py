@@ -9,7 +9,7 @@ import numpy as np
 from emoloom.contract.taxonomy import labels_of
 from emoloom.records import Check, MetricValue
 from emoloom.scoring.alignment import taxonomy_of
-from emoloom.scoring.evidence import Evidence, LeakCount, check_of, no_candidate, with_interval
+from emoloom.scoring.evidence import CONTROLS, Evidence, LeakCount, check_of, no_candidate, with_interval
 from emoloom.scoring.floors import LEXICON, LINEAR
 from emoloom.scoring.metrics import label_matrix
 from emoloom.scoring.scorecard import RANKED_BY, answered_labels
@@ -77,9 +77,8 @@ def _below_floor(evidence: Evidence, code: str, floor: str) -> Check:
 
 
 def _controls(evidence: Evidence) -> Check:
-    code = "control-out-of-order"
     if not evidence.bases:
-        return Check(code=code, status="not-applicable", message="there are no controls in this run")
+        return Check(code=CONTROLS, status="not-applicable", message="there are no controls in this run")
     ranking = evidence.ranking
     position = {name: rank for rank, name in enumerate(ranking.order, start=1)}
     failed: list[str] = []
@@ -90,11 +89,11 @@ def _controls(evidence: Evidence) -> Check:
         if unranked:
             skipped.append(f"{control}: {unranked[0] or 'its base'} is not ranked, so the order cannot be judged")
             continue
-        groups = f"tie group {ranking.groups[control]} and {ranking.groups[base]}"
-        line = f"{control} is rank {position[control]} and {base} rank {position[base]}, {groups}"
-        # A worse tie group is also a worse rank.
-        (passed if ranking.groups[control] > ranking.groups[base] else failed).append(line)
-    return check_of(code, failed, passed, skipped)
+        test = ranking.against(base, control)
+        line = (f"{control} is rank {position[control]} and {base} rank {position[base]} "
+                f"(difference {test.comparison.difference:+.3f}, p {test.p_adjusted:.3f})")  # fmt: skip
+        (passed if test.is_better else failed).append(line)
+    return check_of(CONTROLS, failed, passed, skipped)
 
 
 def _vad_skill(evidence: Evidence) -> Check:

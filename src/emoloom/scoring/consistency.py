@@ -38,8 +38,17 @@ def consistency_blocks(predictions: Sequence[Prediction]) -> list[Block]:
     moments = np.stack([written, implied, written**2, implied**2, written * implied], axis=1)
     columns = np.concatenate([moments.reshape(len(pairs), -1), np.ones((len(pairs), 1))], axis=1)
     n = int(answered.sum())
-    note = "" if n else "undefined: no row was parsed"
-    return [Block(columns * answered[:, None], _values, n, len(predictions), {METRIC: note})]
+    kept = columns * answered[:, None]
+    defined = bool(np.isfinite(_values(kept.sum(axis=0))[METRIC]))
+    return [Block(kept, _values, n, len(predictions), {METRIC: "" if defined else _why_undefined(n)})]
+
+
+def _why_undefined(n: int) -> str:
+    if not n:
+        return "undefined: no row was parsed"
+    if n < MIN_ROWS_FOR_SPREAD:
+        return f"undefined: fewer than {MIN_ROWS_FOR_SPREAD} rows were parsed"
+    return "undefined: the written or the implied VAD of an axis is the same in every answer"
 
 
 def _values(sums: Floats) -> dict[str, Floats]:

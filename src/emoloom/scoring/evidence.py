@@ -9,6 +9,7 @@ from emoloom.records import Check, CheckStatus, Example, MetricValue, Prediction
 from emoloom.scoring.drift import CHECK as DECODING_DRIFT
 from emoloom.scoring.ranking import Ranking, Systems
 
+CONTROLS = "control-out-of-order"
 PARSE_RATE, VAD_LAGS, FLIP_ASYMMETRY = "parse-rate-low", "vad-lags-labels", "flip-asymmetry"
 SIGNATURES = {
     PARSE_RATE: "the format was not learnt",

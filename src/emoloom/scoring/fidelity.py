@@ -10,7 +10,7 @@ from scipy import stats
 from emoloom.records import Record
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.seeds import over_seeds
-from emoloom.scoring.statistics import Draws, Statistic, interval, resample
+from emoloom.scoring.statistics import NO_DIFFERENCE, Draws, Statistic, interval, resample
 
 
 class Fidelity(Record):
@@ -24,15 +24,19 @@ class Fidelity(Record):
     tau_high: float | None
     """95 % bootstrap interval over seeds x rows; None where undefined."""
     regret: float
-    """Score at the full budget of the best variant there, minus that of the one the small budget would choose."""
-    regret_low: float
-    regret_high: float
-    chosen: str
-    """The variant that is best at the small budget."""
-    best: str
-    """The variant that is best at the full budget."""
+    """Score at the full budget of the best variant there, minus that of the one the small budget would choose.
+
+    Where several are best at the small budget, as all are that have learnt nothing yet, it chooses one of them blindly:
+    the regret is their mean."""
+    regret_low: float | None
+    regret_high: float | None
+    """95 % bootstrap interval over seeds x rows."""
+    chosen: tuple[str, ...]
+    """The variants that are best at the small budget: several where their scores are equal."""
+    best: tuple[str, ...]
+    """The variants that are best at the full budget."""
     same_winner: float
-    """Share of the resamples in which both budgets have the same best variant."""
+    """How often, over the resamples, the variant chosen at the small budget is a best one at the full budget."""
     cost_saved: float
     """One minus the share of the full cost."""
 
@@ -64,23 +68,42 @@ def fidelity(
     found = []
     for share in sorted(by_budget)[:-1]:
         taus = np.array([_tau(a, b) for a, b in zip(boots[share].T, boots[full].T, strict=True)])
-        regrets = boots[full].max(axis=0) - np.take_along_axis(
-            boots[full], boots[share].argmax(axis=0)[None], axis=0
-        )[0]  # fmt: skip
+        regrets = _regret(boots[share], boots[full])
         bounds, regret_bounds = interval(taus), interval(regrets)
         tau = _tau(points[share], points[full])
-        chosen, best = int(points[share].argmax()), int(points[full].argmax())
         found.append(Fidelity(
             share=share, tau=None if np.isnan(tau) else round(float(tau), 6),
             tau_low=bounds[0] if bounds else None, tau_high=bounds[1] if bounds else None,
-            regret=float(points[full][best] - points[full][chosen]),
-            regret_low=regret_bounds[0] if regret_bounds else 0.0,
-            regret_high=regret_bounds[1] if regret_bounds else 0.0,
-            chosen=names[chosen], best=names[best],
-            same_winner=float((boots[share].argmax(axis=0) == boots[full].argmax(axis=0)).mean()),
+            regret=float(_regret(points[share][:, None], points[full][:, None])[0]),
+            regret_low=regret_bounds[0] if regret_bounds else None,
+            regret_high=regret_bounds[1] if regret_bounds else None,
+            chosen=_best_of(names, points[share]), best=_best_of(names, points[full]),
+            same_winner=float(_mean_over_best(boots[share], _is_best(boots[full])).mean()),
             cost_saved=1 - costs[share] / costs[full],
         ))  # fmt: skip
     return found
+
+
+def _is_best(scores: Floats) -> Floats:
+    """1 where a variant has the highest score of its resample, else 0, [variants, resamples]; several where equal."""
+    is_best: Floats = (scores >= scores.max(axis=0) - NO_DIFFERENCE).astype(np.float64)
+    return is_best
+
+
+def _mean_over_best(scores: Floats, values: Floats) -> Floats:
+    """Mean of the values of the variants with the highest score, [resamples]."""
+    chosen = _is_best(scores)
+    found: Floats = (chosen * values).sum(axis=0) / chosen.sum(axis=0)
+    return found
+
+
+def _regret(scores: Floats, final: Floats) -> Floats:
+    lost: Floats = final.max(axis=0) - _mean_over_best(scores, final)
+    return lost
+
+
+def _best_of(names: Sequence[str], scores: Floats) -> tuple[str, ...]:
+    return tuple(name for name, is_best in zip(names, _is_best(scores[:, None])[:, 0], strict=True) if is_best)
 
 
 def _points(cells: Mapping[str, Sequence[Floats]], names: Sequence[str], statistic: Statistic) -> Floats:

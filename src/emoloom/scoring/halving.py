@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from emoloom.records import Check, Leaderboard, Record
+from emoloom.scoring.evidence import CONTROLS, check_of
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.statistics import LEVEL, Draws, Statistic, compare, holm
 
@@ -53,23 +54,26 @@ class RungTable(Record):
     controls: tuple[ControlOrder, ...]
 
 
-def check_controls(table: RungTable) -> Check:
+def check_controls(table: RungTable, controls: Sequence[str], at_the_end: Check | None = None) -> Check:
     """The known order of controls, judged at the last rung that a control and its base reached together.
 
     A screen that cannot tell random weights or half a model from the whole one cannot tell candidates apart either.
 
     Args:
         table: with one control at least that was at a rung with its base.
+        controls: of the run; one that was at no rung with its base is not judged, and the check says so.
+        at_the_end: the check of the finished leaderboard, whose failure stays one.
     """
-    code = "control-out-of-order"
+    judged = {order.control for order in table.controls}
     right: list[str] = []
-    wrong: list[str] = []
+    wrong = [at_the_end.message] if at_the_end and at_the_end.status == "failed" else []
+    unknown = [f"{name}: was at no rung together with its base" for name in controls if name not in judged]
     for order in table.controls:
         is_right = order.difference > 0 and order.p_value <= LEVEL
         line = (f"{order.control} is {-order.difference:+.3f} from {order.base} at rung {order.rung}, "
                 f"p {order.p_value:.3f}")  # fmt: skip
         (right if is_right else wrong).append(line)
-    return Check(code=code, status="failed" if wrong else "passed", message="; ".join([*wrong, *right]))
+    return check_of(CONTROLS, wrong, right, unknown)
 
 
 def with_rungs(board: Leaderboard, table: RungTable) -> Leaderboard:
@@ -79,8 +83,10 @@ def with_rungs(board: Leaderboard, table: RungTable) -> Leaderboard:
     """
     if not table.controls:
         return board
-    check = check_controls(table)
-    checks = tuple(check if old.code == check.code else old for old in board.checks)
+    controls = [system.name for system in board.systems if system.kind == "control"]
+    at_the_end = next((old for old in board.checks if old.code == CONTROLS), None)
+    check = check_controls(table, controls, at_the_end)
+    checks = tuple(check if old.code == CONTROLS else old for old in board.checks)
     invalid = f"This screen is not valid: {check.message}. " if check.status == "failed" else ""
     return board.model_copy(update={"checks": checks, "verdict": invalid + board.verdict})
 
@@ -130,7 +136,7 @@ def promote(
     leaders, rest = order[:keep], order[keep:]
     bar = leaders[-1]
     pairs = [(bar, name) for name in rest]
-    tested = compare(by_unit, pairs, statistic, draws) if pairs else {}
+    tested = compare(by_unit, pairs, statistic, draws, level_of_rung(n_rungs)) if pairs else {}
     adjusted = dict(zip(pairs, holm([tested[pair].p_value for pair in pairs]), strict=True))
     decisions = [
         Decision(variant=name, score=scores[name], fate="promoted", against="", difference=None, p_adjusted=None)

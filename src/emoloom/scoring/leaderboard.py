@@ -224,6 +224,7 @@ def _points(ranking: Ranking, metrics: Mapping[tuple[str, str, str], MetricValue
 def _system_rows(systems: Sequence[System], ranking: Ranking) -> tuple[SystemRow, ...]:
     """Ranked systems in order, then untrained candidates, floors and failures as given."""
     rank = {name: position for position, name in enumerate(ranking.order, start=1)}
+    best, close = ranking.best_candidate, ranking.not_behind
 
     def place(system: System) -> tuple[int, int]:
         if system.name in rank:
@@ -236,6 +237,7 @@ def _system_rows(systems: Sequence[System], ranking: Ranking) -> tuple[SystemRow
             kind=system.kind,
             rank=rank.get(system.name),
             tie_group=ranking.groups.get(system.name),
+            is_behind=None if system.name not in rank or system.name == best else system.name not in close,
             failure=system.failure,
             n_parameters=system.n_parameters,
             note=system.note,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ class Tested(NamedTuple):
 
 
 class Separation(NamedTuple):
-    """What it would take to tell the best candidate from another one of its tie group."""
+    """What it would take to tell the best candidate from another one that it is not significantly above."""
 
     other: str
     n_units: int
@@ -69,23 +70,34 @@ class Ranking(NamedTuple):
     """The order of the ranked systems with the evidence for it."""
 
     order: tuple[str, ...]
-    """Best first: tie groups by macro-F1, inside a group by VAD skill."""
+    """Best first: tie groups by macro-F1, inside a group by VAD skill, whom a member is significantly above last."""
     groups: Mapping[str, int]
     """Tie group of each ranked system, 1 the best."""
     best_candidate: str
     """The first candidate (not control) in `order`; empty where there is none."""
     against_references: Mapping[str, Tested]
     """The best candidate against each floor and untrained candidate."""
-    against_tied: Mapping[str, Tested]
-    """The best candidate against each other system of its tie group."""
+    tested: Mapping[tuple[str, str], Tested]
+    """Every pair of ranked systems, the one with the higher macro-F1 first."""
     separation: Separation | None
-    """From the next candidate of its tie group; None where the best candidate shares its group with no other."""
+    """From the next candidate that the best one is not significantly above; None where there is no such one."""
     smallest_difference: float | None
     """Half-width of the paired 95 % interval between the two first in `order`."""
     rank_intervals: Mapping[str, tuple[float, float]]
     """95 % bootstrap interval of each ranked system's rank by macro-F1 alone."""
     skill: tuple[str, str] | None
     """Corpus and metric of the VAD skill that orders ties; None where no evaluation row has VAD."""
+
+    def against(self, first: str, second: str) -> Tested:
+        """Two ranked systems, seen from the first."""
+        return _seen_from(first, second, self.tested)
+
+    @property
+    def not_behind(self) -> dict[str, Tested]:
+        """The best candidate against every other ranked system that it is not significantly above, in their order."""
+        best = self.best_candidate
+        tests = {name: self.against(best, name) for name in self.order if best and name != best}
+        return {name: test for name, test in tests.items() if not test.is_better}
 
 
 def split_systems(kinds: Mapping[str, SystemKind]) -> Systems:
@@ -129,8 +141,11 @@ def rank_systems(
     groups = tie_groups(by_f1, {pair: test.p_adjusted for pair, test in tested.items()})
 
     skill = _skill_metric(corpus, metrics)
+    n_above = Counter(worse for (better, worse), test in tested.items()
+                      if test.is_better and groups[better] == groups[worse])  # fmt: skip
     # Where nothing tells two systems apart, a control stands behind what it controls.
-    keys = {n: (groups[n], -_skill(metrics, n, skill), -point[n], n not in systems.candidates, n) for n in by_f1}
+    keys = {n: (groups[n], n_above[n], -_skill(metrics, n, skill), -point[n], n not in systems.candidates, n)
+            for n in by_f1}  # fmt: skip
     order = tuple(sorted(by_f1, key=keys.__getitem__))
     best = next((name for name in order if name in systems.candidates), "")
     floor_pairs = [(best, name) for name in systems.references] if best else []
@@ -140,20 +155,18 @@ def rank_systems(
         else {}
     )
     boots = {name: macro_f1(resample(columns[name], draws)) for name in by_f1}
-    against_tied = {
-        name: _seen_from(best, name, tested) for name in order if best and name != best and groups[name] == groups[best]
-    }
-    return Ranking(
+    ranking = Ranking(
         order=order,
         groups=groups,
         best_candidate=best,
         against_references={name: test for (_, name), test in against.items()},
-        against_tied=against_tied,
-        separation=_separation(systems, against_tied, rows, LEVEL / max(1, len(pairs))),
+        tested=tested,
+        separation=None,
         smallest_difference=_half_width(order, tested),
         rank_intervals=rank_intervals(boots),
         skill=skill,
     )
+    return ranking._replace(separation=_separation(systems, ranking.not_behind, rows, LEVEL / max(1, len(pairs))))
 
 
 def rank_metrics(ranking: Ranking, rows: Sequence[Example], point: Mapping[str, float]) -> list[MetricValue]:

@@ -107,6 +107,7 @@ def compare(
     pairs: Sequence[tuple[str, str]],
     statistic: Statistic,
     draws: Draws,
+    level: float = LEVEL,
 ) -> dict[tuple[str, str], Comparison]:
     """Paired bootstrap interval and paired permutation test of every pair of systems.
 
@@ -122,10 +123,11 @@ def compare(
         pairs: names of the systems to compare.
         statistic: summed columns [..., columns] -> [...]; must be defined on all rows.
         draws: the draws of the bootstrap; the permutations are seeded by them too.
+        level: at which a difference will count, after Holm: the smallest p possible stays well below it.
     """
     totals = {name: sums.sum(axis=0) for name, sums in by_unit.items()}
     boots = {name: statistic(resample(sums, draws)) for name, sums in by_unit.items()}
-    permutations = max(MIN_PERMUTATIONS, 100 * len(pairs) - 1)
+    permutations = max(MIN_PERMUTATIONS, math.ceil(5 * len(pairs) / level) - 1)
     observed = {(a, b): float(statistic(totals[a]) - statistic(totals[b])) for a, b in pairs}
     n_units = len(next(iter(by_unit.values()))) if by_unit else 0
     exact = 2**n_units <= permutations

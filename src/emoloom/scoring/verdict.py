@@ -32,14 +32,14 @@ def write_verdict(
     sentences = [_first_sentence(best, ranking, systems, scores[best], corpus)]
     sentences += [f"{best} is {notes[best]}."] if notes and notes.get(best) else []
     sentences += [_separation_sentence(ranking.separation)] if ranking.separation else []
-    sentences += _control_sentence(best, ranking, systems)
+    sentences += _control_sentence(ranking, systems)
     if ranking.against_references:
         sentences.append(_floor_sentence(ranking.against_references, scores))
     return " ".join(sentences)
 
 
 def _first_sentence(best: str, ranking: Ranking, systems: Systems, score: str, corpus: str) -> str:
-    others = [name for name in ranking.against_tied if name in systems.candidates]
+    others = {name: test for name, test in ranking.not_behind.items() if name in systems.candidates}
     figure = f"macro-F1 {score} ({scope_of(1)})"
     rivals = len(systems.candidates) - 1
     if not rivals:
@@ -47,7 +47,7 @@ def _first_sentence(best: str, ranking: Ranking, systems: Systems, score: str, c
     if not others:
         rest = "candidate" if rivals == 1 else f"{rivals} candidates"
         return f"{best} is best on {corpus}, ahead of the other {rest} beyond chance: {figure}."
-    gaps = ", ".join(f"{name} (difference {_difference(ranking.against_tied[name])})" for name in others)
+    gaps = ", ".join(f"{name} (difference {_difference(test)})" for name, test in others.items())
     reason = f"; {ranking.skill[1]} on {ranking.skill[0]} orders the tie" if ranking.skill else ""
     return f"{best} is first on {corpus} with {figure}, but the rows cannot tell it from {gaps}{reason}."
 
@@ -64,13 +64,9 @@ def _separation_sentence(found: Separation) -> str:
     return f"{shown}; the observed one, to {found.other}, would take about {needed:,} such {found.unit}, {seeds}."
 
 
-def _control_sentence(best: str, ranking: Ranking, systems: Systems) -> list[str]:
+def _control_sentence(ranking: Ranking, systems: Systems) -> list[str]:
     """A warning where a control is not clearly below the best candidate."""
-    close = [
-        name
-        for name in ranking.order
-        if name not in systems.candidates and ranking.groups[name] <= ranking.groups[best]
-    ]
+    close = [name for name in ranking.not_behind if name not in systems.candidates]
     if not close:
         return []
     verb = "is" if len(close) == 1 else "are"

@@ -14,7 +14,7 @@ from emoloom.progress import say
 from emoloom.records import Failure
 from emoloom.scoring.halving import RungTable
 from emoloom.scoring.metrics import Floats
-from emoloom.screening.data import Data
+from emoloom.screening.data import Data, read_costs
 from emoloom.screening.decisions import (
     Entry,
     decide,
@@ -116,7 +116,7 @@ def do_cells(
         tokens: of each, from its beginning.
         number: of the rung, under which cells are kept.
     """
-    planned, costs = read_plan(run.plan).candidates, store.read_json(run.costs)
+    planned, costs = read_plan(run.plan).candidates, read_costs(run)
     jobs = [
         Job(
             run=str(run.root.resolve()), variant=entry.name, candidate=candidates[entry.candidate], rung=number,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emoloom import store
 from emoloom.config import Config
 from emoloom.corpora.selection import evaluated_corpora
+from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
 from emoloom.records import Example, TrainingPair, TrainingRow, Vad
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
@@ -14,6 +15,10 @@ from emoloom.store import TRAINED, UNTRAINED, RunFolder
 if TYPE_CHECKING:
     from emoloom.corpora.preparation import Prepared
     from emoloom.scoring.evidence import LeakCount
+
+
+FACTS = {"shares", "manifests", "constants", "majorities", "lexicon_id", "leaks_removed"}
+"""What `data/facts.json` must say."""
 
 
 class Data(NamedTuple):
@@ -48,8 +53,24 @@ def read_data(run: RunFolder, config: Config) -> Data:
         pairs=store.read_records(run.training_pairs, TrainingPair),
         promotion=store.read_records(run.promotion_rows, Example),
         evaluation={name: store.read_records(run.evaluation_rows(name), Example) for name in names},
-        facts=dict(store.read_json(run.facts)),
+        facts=read_facts(run),
     )
+
+
+def read_facts(run: RunFolder) -> dict[str, Any]:
+    """What the data stage says of its rows.
+
+    Raises:
+        InputError: the file is missing, or lacks what later stages read.
+    """
+    facts = store.read_json(run.facts)
+    if not isinstance(facts, dict) or not facts.keys() >= FACTS or not all(map(_is_object, facts["manifests"])):
+        raise InputError("is damaged", where=str(run.facts), next_step="run its stage again")
+    return facts
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def states_of(config: Config, name: str) -> tuple[str, ...]:
@@ -79,6 +100,18 @@ def leaks_of(data: Data) -> dict[str, LeakCount]:
     removed = data.facts["leaks_removed"]
     used = [*data.training, *(row for pair in data.pairs for row in (pair.first, pair.second))]
     return {name: LeakCount(removed[name], n_leaked(used, rows)) for name, rows in data.evaluation.items()}
+
+
+def read_costs(run: RunFolder) -> dict[str, Any]:
+    """What each candidate was expected to cost and did; empty where nothing is on record yet.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    costs = store.read_json(run.costs) if run.costs.exists() else {}
+    if not isinstance(costs, dict) or not all(map(_is_object, costs.values())):
+        raise InputError("is damaged", where=str(run.costs), next_step="remove it: no score depends on it")
+    return costs
 
 
 def promotion_rows_of(config: Config) -> int:

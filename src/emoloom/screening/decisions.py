@@ -15,7 +15,7 @@ from emoloom.scoring.halving import ControlOrder, Decision, RungTable, best_firs
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.scorecard import ranked_metric, ranking_columns
 from emoloom.scoring.statistics import Draws, Statistic, compare
-from emoloom.screening.data import Data
+from emoloom.screening.data import Data, read_costs
 from emoloom.screening.failures import TRAINING
 from emoloom.screening.plan import parse_budget, read_plan
 from emoloom.screening.rungs import Rung, Speed, affordable
@@ -51,7 +51,7 @@ def granted_seconds(config: Config) -> float:
 
 def speeds_of(run: RunFolder, config: Config, entries: Mapping[str, Entry]) -> dict[str, Speed]:
     """What each variant was estimated to cost before any was trained."""
-    planned, costs = read_plan(run.plan).candidates, store.read_json(run.costs)
+    planned, costs = read_plan(run.plan).candidates, read_costs(run)
     rows = config.screening.promotion_rows
     return {
         name: Speed(

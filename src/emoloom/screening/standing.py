@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from emoloom import store
 from emoloom.config import Config
@@ -14,6 +12,7 @@ from emoloom.records import Record
 from emoloom.screening.data import states_of
 from emoloom.screening.failures import read_failure
 from emoloom.screening.plan import read_plan
+from emoloom.screening.training_log import read_training_log
 from emoloom.store import UNTRAINED, RunFolder
 
 Stage = Literal["waiting", "training", "decoding", "done", "failed"]
@@ -52,7 +51,8 @@ def standings(run: RunFolder, config: Config) -> tuple[Standing, ...]:
 def _standing(
     run: RunFolder, config: Config, name: str, planned: int | None, corpora: Sequence[str], rows: int
 ) -> Standing:
-    last = _last_entry(run.training(name) / store.TRAINING_LOG)
+    steps = read_training_log(run.training(name) / store.TRAINING_LOG, only_last=True)
+    last = steps[0].model_dump() if steps else {}
     given_up = run.untrained_failure(name).exists()
     states = [state for state in states_of(config, name) if not (given_up and state == UNTRAINED)]
     files = [run.predictions_file(name, state, corpus) for state in states for corpus in corpora]
@@ -79,9 +79,3 @@ def _stage(run: RunFolder, name: str, failed: bool, begun: bool, answered: int, 
     if answered or (run.training(name) / store.STAGE_FILE).exists():
         return "decoding"
     return "training" if begun else "waiting"
-
-
-def _last_entry(log: Path) -> dict[str, Any]:
-    """The last whole entry of a training log; empty where there is none."""
-    lines = log.read_text(encoding="utf-8").split("\n")[:-1] if log.exists() else []
-    return dict(json.loads(lines[-1])) if lines else {}

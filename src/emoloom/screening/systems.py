@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from emoloom.screening import encoders, entries
 from emoloom.screening.data import states_of
 from emoloom.screening.failures import read_failure
 from emoloom.screening.plan import read_plan
+from emoloom.screening.training_log import read_training_log
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 FLOORS = (MAJORITY, LEXICON, LINEAR)
@@ -191,9 +191,8 @@ def training_logs(run: RunFolder, config: Config) -> dict[str, list[dict[str, An
     """For each candidate the entries of its training log, one a step."""
     logs = {}
     for name in config.candidates.names:
-        path = run.training(name) / store.TRAINING_LOG
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []  # the last may be cut off
-        logs[name] = [json.loads(line) for line in lines]
+        steps = read_training_log(run.training(name) / store.TRAINING_LOG)
+        logs[name] = [step.model_dump(exclude_unset=True) for step in steps]
     return logs
 
 

@@ -14,6 +14,7 @@ from emoloom.errors import InputError
 from emoloom.progress import Say
 from emoloom.records import Example, Prediction
 from emoloom.scoring.ablation import RESULT, Answers, Cell, Result, Rows, compare_cells
+from emoloom.screening.data import read_facts
 from emoloom.screening.failures import read_failure
 from emoloom.screening.run_config import differences
 from emoloom.screening.systems import training_logs
@@ -136,7 +137,7 @@ def _refuse_other_settings(run: RunFolder, config: Config) -> None:
 
 
 def _rows(run: RunFolder, corpus: str) -> Rows:
-    constants = store.read_json(run.facts)["constants"]
+    constants = read_facts(run)["constants"]
     return Rows(store.read_records(run.evaluation_rows(corpus), Example), constants[corpus])
 
 

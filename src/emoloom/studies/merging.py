@@ -15,7 +15,7 @@ from emoloom.records import Leaderboard, Prediction
 from emoloom.scoring.alignment import data_id
 from emoloom.scoring.evidence import LeakCount
 from emoloom.scoring.leaderboard import System, build_leaderboard, differing_parts
-from emoloom.screening.data import Data, leaks_of, read_data
+from emoloom.screening.data import Data, leaks_of, read_costs, read_data
 from emoloom.screening.run_config import read_config
 from emoloom.screening.systems import environments, noises, recorded_systems
 from emoloom.store import RunFolder
@@ -79,7 +79,7 @@ def merge(roots: Sequence[Path], audit: Auditing | None = None) -> Merged:
         board,
         first.data.evaluation,
         {system.name: system.predictions for system in systems},
-        _renamed(names, {run.label: store.read_json(run.run.costs) for run in runs if run.run.costs.exists()}),
+        _renamed(names, {run.label: read_costs(run.run) for run in runs}),
         _renamed(names, {run.label: noises(run.run, run.config) for run in runs}),
     )
 
