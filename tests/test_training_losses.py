@@ -131,14 +131,16 @@ def test_flip_by_hand() -> None:
     """v + v' - 1 is .1 and -.4; a differs by .2 in the second pair, whose targets' d differ by .3 as the answers do."""
     expected = torch.stack([numbers([0.8, 0.5, 0.5], [0.3, 0.5, 0.5]), numbers([0.3, 0.4, 0.1], [0.3, 0.6, 0.4])])
     target = torch.stack([numbers([0.9, 0.2, 0.3], [0.1, 0.2, 0.3]), numbers([0.6, 0.5, 0.2], [0.4, 0.5, 0.5])])
-    total, count = losses.flip_loss(expected, target)
-    assert (float(total), count) == (pytest.approx(0.01 + 0.16 + 0.04), 6)
+    variance = torch.zeros(2, 2, 3, dtype=torch.float64)
+    variance[0, 1, 2] = 0.03
+    total, count = losses.flip_loss(expected, variance, target)
+    assert (float(total), count) == (pytest.approx(0.01 + 0.16 + 0.04 + 0.03), 6)
 
 
 def test_flip_of_the_targets_of_written_pairs_is_nothing() -> None:
     pairs = written_pairs(builtin.read().splits["pairs"], load_lexicon("builtin"))
     target = torch.tensor([[row.target.vad.as_tuple() for row in (pair.first, pair.second)] for pair in pairs])
-    total, count = losses.flip_loss(target, target)
+    total, count = losses.flip_loss(target, torch.zeros_like(target), target)
     assert (float(total), count) == (0.0, 3 * len(pairs))
     assert (target[:, 0, 2] != target[:, 1, 2]).any(), "people gave both texts a dominance of their own"
     assert torch.allclose(target[:, 0, 0] + target[:, 1, 0], torch.ones(len(pairs)))
@@ -156,7 +158,7 @@ def test_flip_of_the_targets_of_written_pairs_is_nothing() -> None:
             (2, 4),
             (torch.full((2, 4), 0.3).double(), torch.ones(2, 4).tril().bool()),
         ),
-        (lambda x, y: losses.flip_loss(x, y)[0], (2, 2, 3), (torch.full((2, 2, 3), 0.4).double(),)),
+        (lambda x, y: losses.flip_loss(x, x**2, y)[0], (2, 2, 3), (torch.full((2, 2, 3), 0.4).double(),)),
     ],
 )
 def test_gradients(term: Callable[..., torch.Tensor], shape: tuple[int, int], rest: tuple[Any, ...]) -> None:

@@ -54,6 +54,23 @@ def test_expected_number_by_hand(codec: Codec) -> None:
     assert found.shown.tolist() == [[5, 7], [0, 0]]
 
 
+def test_mean_and_variance_are_those_of_all_numbers_that_could_be_drawn() -> None:
+    generator = torch.Generator().manual_seed(0)
+    lead = torch.randn(2, 2, dtype=torch.float64, generator=generator).log_softmax(1)
+    places = torch.randn(2, 2, 10, dtype=torch.float64, generator=generator).log_softmax(2)
+    found = Digits(lead, places, torch.zeros(2, 2, dtype=torch.int64), torch.tensor([False, True]))
+    below = torch.arange(100, dtype=torch.float64) / 100
+    drawn = (places[0, 0].exp()[:, None] * places[1, 0].exp()[None]).flatten()
+    behind_a_one = torch.zeros(100, dtype=torch.float64)
+    behind_a_one[99] = 1.0
+    for place, shares in enumerate((drawn, behind_a_one)):
+        values = torch.cat([below, torch.ones(1, dtype=torch.float64)])
+        weights = torch.cat([lead[place].exp()[0] * shares, lead[place].exp()[1:]])
+        mean = (weights * values).sum()
+        assert float(found.expected[place]) == pytest.approx(float(mean))
+        assert float(found.variance[place]) == pytest.approx(float((weights * (values - mean) ** 2).sum()))
+
+
 def test_numbers_that_the_model_is_sure_of_are_read_exactly(codec: Codec) -> None:
     """Logits that leave no doubt about the gold characters give the gold number."""
     reader = reader_of(codec)

@@ -89,11 +89,23 @@ class Digits(NamedTuple):
         E = P(lead 0) * (sum_d d P(d at the first decimal) / 10 + sum_d d P(d at the second) / 100) + P(lead 1). Where
         the number shown is 1 the decimals of a lead of 0 count as .99.
         """
+        return self._moments()[0]
+
+    @property
+    def variance(self) -> torch.Tensor:
+        """Variance of numbers drawn digit by digit, [numbers]; decimals as behind the ones shown, so independent."""
+        return self._moments()[1]
+
+    def _moments(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and variance, by way of those below one: [numbers] each."""
+        digit = torch.arange(10.0).to(self.lead)
         units = 10.0 ** -torch.arange(1, len(self.decimals) + 1).to(self.lead)
-        below_one = units @ (self.decimals.exp() @ torch.arange(10.0).to(self.lead))
-        below_one = torch.where(self.is_one, _NEAREST_BELOW_ONE, below_one)
-        lead = self.lead.exp()
-        return lead[:, 0] * below_one + lead[:, 1]
+        shares, lead = self.decimals.exp(), self.lead.exp()
+        means = shares @ digit
+        below_one = torch.where(self.is_one, _NEAREST_BELOW_ONE, units @ means)
+        spread = torch.where(self.is_one, 0.0, units**2 @ (shares @ digit**2 - means**2))
+        mean = lead[:, 0] * below_one + lead[:, 1]
+        return mean, lead[:, 0] * (spread + (below_one - mean) ** 2) + lead[:, 1] * (1 - mean) ** 2
 
     def at(self, temperature: float) -> Digits:
         """The same digits with their logits divided by a temperature."""
@@ -244,14 +256,19 @@ def appraisal_loss(logits: torch.Tensor, target: torch.Tensor, applicable: torch
     return (each * applicable).sum(), int(applicable.sum())
 
 
-def flip_loss(expected: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """L_flip: (v + v' - 1)^2 + (a - a')^2 + (d - d')^2 over mirrored pairs: valence mirrored, the rest kept.
+def flip_loss(
+    expected: torch.Tensor, variance: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, int]:  # fmt: skip
+    """L_flip: E[(v + v' - 1)^2 + (a - a')^2 + (d - d')^2] over mirrored pairs: valence mirrored, the rest kept.
 
-    Pairs written by people mirror valence and have arousal and dominance of their own. So 1 and 0 are read off the
-    targets, t_v + t_v', t_a - t_a' and t_d - t_d': the right answers always have a loss of 0.
+    The expectation is over numbers drawn from the digits of each text: the square of the expected difference, and both
+    variances. Without the variances two wide distributions with mirrored means would do, and greedy decoding writes
+    their modes (docs/decisions/0010). Pairs written by people mirror valence and have arousal and dominance of their
+    own. So 1 and 0 are read off the targets, t_v + t_v', t_a - t_a' and t_d - t_d': the right answers have a loss of 0.
 
     Args:
         expected: [pairs, 2, 3] v, a, d of both texts, as in `regression_loss`.
+        variance: [pairs, 2, 3], of the same numbers; zeros leave the squares of the expected differences.
         target: [pairs, 2, 3].
 
     Returns:
@@ -259,4 +276,4 @@ def flip_loss(expected: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tenso
     """
     error = expected - target
     sign = error.new_tensor([1.0, -1.0, -1.0])
-    return ((error[:, 0] + sign * error[:, 1]) ** 2).sum(), error.numel() // 2
+    return ((error[:, 0] + sign * error[:, 1]) ** 2).sum() + variance.sum(), error.numel() // 2

@@ -155,7 +155,12 @@ class Objective:
                 sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows))
             paired = torch.tensor([len(item.rows) == 2 for item in items for _ in item.rows])
             pairs = (int(paired.sum()) // 2, 2, len(AXES))
-            sums["flip"], _ = losses.flip_loss(expected[paired].view(pairs), gold_vad(rows)[paired].view(pairs))
+            spread = digits.variance.view(-1, len(AXES))
+            if self._settings.digit_spread:  # where a histogram is taught, wide digits are what is wanted
+                spread = torch.zeros_like(spread)
+            sums["flip"], _ = losses.flip_loss(
+                *(values[paired].view(pairs) for values in (expected, spread, gold_vad(rows)))
+            )
         if not self._reads_labels:
             return sums
         shares = self._label_shares(logits, slots)
