@@ -1,4 +1,4 @@
-"""Pictures of a run's report for docs/images: light, dark, figures, rows, phone.
+"""Pictures of a run's report for docs/images: light, figures, rows, phone.
 
 python tests/browser/screenshots.py RUN [FOLDER]
 """
@@ -15,11 +15,9 @@ IMAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "images"
 DESKTOP, PHONE = {"width": 1200, "height": 820}, {"width": 390, "height": 844}
 SHOTS = (
     ("light", "light", DESKTOP, "#main"),
-    ("dark", "dark", DESKTOP, "#leaderboard"),
     ("figures", "light", DESKTOP, "figure:has([data-plot^=confusion])"),
     ("rows", "dark", DESKTOP, "#rows"),
     ("phone", "light", PHONE, "#leaderboard"),
-    ("phone-rows", "dark", PHONE, "#list"),
 )
 
 
