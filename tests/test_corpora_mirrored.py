@@ -210,7 +210,10 @@ def test_a_corpus_without_a_pair_and_a_wrong_name_are_refused(tmp_path: Path) ->
     train.write_text(json.dumps(row) + "\n", "utf-8")
     with pytest.raises(InputError, match="no mirrored pair can be made of its evaluation split"):
         prepared(evaluate=("builtin:40", f"flips:jsonl:{train}"))
-    for wrong, says in (("flips:goemotion", "unknown corpus"), ("flips:flips:builtin", "'builtin' in .* is not a number")):
+    for wrong, says in (
+        ("flips:goemotion", "unknown corpus"),
+        ("flips:flips:builtin", "'builtin' in .* is not a number"),
+    ):
         with pytest.raises(InputError, match=says):
             check_names(DataSettings.model_validate({"evaluate": ("builtin", wrong)}))
     with pytest.raises(InputError, match="unknown corpus 'flips:builtin'"):
