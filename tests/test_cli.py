@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from emoloom import cli
+from emoloom.cli.ablate import seeds_of
 from emoloom.config import Config, load_config
+from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate
 
 
@@ -166,3 +168,21 @@ def test_the_command_reference_is_made_from_the_commands() -> None:
         check=True,
     )
     assert made.stdout.strip() == written.read_text(encoding="utf-8").strip(), "run `make docs`"
+
+
+def test_texts_of_a_corpus_cannot_reach_the_terminal_as_codes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:  # fmt: skip
+    row = {"text": "so glad \x1b]0;x\x07\x1b[31m\n  dev forged", "labels": ["joy"], "taxonomy": "goemotions-28"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    code, out, _ = call(capsys, "corpora", "show", f"jsonl:{tmp_path / 'a.jsonl'}")
+    assert code == 0
+    assert "\x1b" not in out
+    assert not [line for line in out.splitlines() if line.strip().startswith("dev forged")]
+
+
+def test_seeds_of_any_length_are_read_or_refused() -> None:
+    assert seeds_of("0, 2") == [0, 2]
+    for text in ("9" * 5000, "1,1", "-1", ""):
+        with pytest.raises(InputError, match="is no list of seeds"):
+            seeds_of(text)

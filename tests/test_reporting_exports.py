@@ -135,3 +135,10 @@ def test_the_published_schema_is_the_one_of_the_records_and_a_leaderboard_fits_i
     described = schema["$defs"]["MetricValue"]["properties"]
     assert described["n"]["description"] == "Rows that entered the number."
     assert "95 % percentile bootstrap" in described["high"]["description"]
+
+
+def test_nothing_in_a_leaderboard_becomes_markup_in_markdown() -> None:
+    hostile = make_leaderboard([], contract_id="x` <img src=x> `", protocol_id="`<b>")
+    text = leaderboard_markdown(make_view(leaderboard=hostile))
+    assert text.count("`") == text.count(r"\`") == 3
+    assert "<img" not in text

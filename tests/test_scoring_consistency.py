@@ -48,3 +48,15 @@ def test_a_constant_and_unparsed_answers_have_no_consistency() -> None:
     assert consistency([said(f"r{k}", [label], vad(0.5)) for k, label in enumerate(LABELS)])[0] is None
     value, n, note = consistency([raw(f"r{k}", "no json") for k in range(5)])
     assert (value, n, note) == (None, 0, "undefined: no row was parsed")
+
+
+def test_where_it_is_undefined_its_note_says_why() -> None:
+    same = [said(str(n), ["joy"], vad(0.9, 0.5, 0.5)) for n in range(5)]
+    for predictions, why in (
+        (same, "is the same in every answer"),
+        (same[:1], "fewer than"),
+        ([raw("0", "x")], "no row was parsed"),
+    ):
+        value, _, note = consistency(predictions)
+        assert value is None
+        assert why in note

@@ -148,3 +148,12 @@ def test_variants_that_nobody_can_tell_apart_have_a_wide_tau() -> None:
 def test_one_variant_is_no_order() -> None:
     with pytest.raises(ValueError, match="two variants"):
         fidelity({0.1: cells({"a": 0.5}), 1.0: cells({"a": 0.5})}, accuracy, DRAWS, {0.1: 1.0, 1.0: 10.0})
+
+
+def test_many_variants_at_many_rungs_can_still_be_told_to_be_worse() -> None:
+    generator = np.random.default_rng(0)
+    found = {name: answers(generator.random(60) < score) for name, score in
+             (("best", 0.95), *((f"bad{n}", 0.05) for n in range(16)))}  # fmt: skip
+    seconds = dict.fromkeys(found, 1.0)
+    decisions = promote(found, accuracy, DRAWS, keep=1, affordable=17, n_rungs=8, seconds=seconds)
+    assert [decision.fate for decision in decisions] == ["promoted", *["worse"] * 16]

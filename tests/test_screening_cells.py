@@ -1,14 +1,19 @@
-"""The key of a training: whatever decides its weights changes it."""
+"""The key of a training: whatever decides its weights changes it. And what a run says of its cells, read back."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emoloom.config import Config
+from emoloom.errors import InputError
 from emoloom.screening.cells import course_key, train_key
+from emoloom.screening.data import read_costs, read_facts
 from emoloom.screening.plan import PlannedCandidate
+from emoloom.screening.training_log import read_training_log
+from emoloom.store import RunFolder
 
 PLANNED = PlannedCandidate(name="m", identity="i", tokens=10, tokens_per_second=1.0, dtype="fp32", threads=1)
 FACTS = {"shares": {"a": 0.5, "b": 0.5}, "lexicon_id": "l"}
@@ -37,3 +42,25 @@ def test_what_decides_nothing_is_not() -> None:
     more = PLANNED.granted(20, 1.0)
     assert course_key("i", more, Config(), "d", FACTS) == key()
     assert train_key("i", more, Config(), "d", FACTS) != train_key("i", PLANNED, Config(), "d", FACTS)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"m": 3}', '{"shares": {}}'])
+def test_damaged_costs_and_facts_are_named(text: str, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.data.mkdir(parents=True)
+    for path, read in ((run.costs, read_costs), (run.facts, read_facts)):
+        path.write_text(text)
+        if path == run.costs and text == '{"shares": {}}':
+            assert read(run) == {"shares": {}}
+            continue
+        with pytest.raises(InputError, match=rf"{path.name}: is damaged"):
+            read(run)
+
+
+@pytest.mark.parametrize("line", ["broken", "[]", '{"step": 1}', '{"step": 1, "tokens": 2, "loss_lm_sum": "x"}'])
+def test_a_line_that_is_no_step_of_a_training_is_named(line: str, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 1, "tokens": 9, "loss_lm_sum": 2.5}\n' + line + "\n" + "cut off")
+    for only_last in (False, True):
+        with pytest.raises(InputError, match=r"log\.jsonl:2: is no step of a training"):
+            read_training_log(log, only_last=only_last)
