@@ -265,9 +265,11 @@ def _training_rows(
     left_out: dict[str, int] = {}
     removed = dict.fromkeys(evaluation, 0)
     for name, examples in sources.items():
-        for corpus, evaluated in evaluation.items():
-            removed[corpus] += len(part_leaks(examples, evaluated).leaked)
-        kept = part_leaks(examples, [row for evaluated in evaluation.values() for row in evaluated]).kept
+        leaks = {corpus: part_leaks(examples, evaluated).leaked for corpus, evaluated in evaluation.items()}
+        for corpus, leaked in leaks.items():
+            removed[corpus] += len(leaked)
+        gone = {example.id for leaked in leaks.values() for example in leaked}
+        kept = [example for example in examples if example.id not in gone]
         without = [example for example in kept if guess is not None and not example.labels]
         guessed = dict(zip((e.id for e in without), guess([e.text for e in without]) if guess else (), strict=True))
         for example in kept:

@@ -79,6 +79,8 @@ class Ranking(NamedTuple):
     """The best candidate against each floor and untrained candidate."""
     tested: Mapping[tuple[str, str], Tested]
     """Every pair of ranked systems, the one with the higher macro-F1 first."""
+    not_behind: Mapping[str, Tested]
+    """The best candidate against every other ranked system that it is not significantly above, in their order."""
     separation: Separation | None
     """From the next candidate that the best one is not significantly above; None where there is no such one."""
     smallest_difference: float | None
@@ -91,13 +93,6 @@ class Ranking(NamedTuple):
     def against(self, first: str, second: str) -> Tested:
         """Two ranked systems, seen from the first."""
         return _seen_from(first, second, self.tested)
-
-    @property
-    def not_behind(self) -> dict[str, Tested]:
-        """The best candidate against every other ranked system that it is not significantly above, in their order."""
-        best = self.best_candidate
-        tests = {name: self.against(best, name) for name in self.order if best and name != best}
-        return {name: test for name, test in tests.items() if not test.is_better}
 
 
 def split_systems(kinds: Mapping[str, SystemKind]) -> Systems:
@@ -155,18 +150,20 @@ def rank_systems(
         else {}
     )
     boots = {name: macro_f1(resample(columns[name], draws)) for name in by_f1}
-    ranking = Ranking(
+    others = {name: _seen_from(best, name, tested) for name in order if best and name != best}
+    not_behind = {name: test for name, test in others.items() if not test.is_better}
+    return Ranking(
         order=order,
         groups=groups,
         best_candidate=best,
         against_references={name: test for (_, name), test in against.items()},
         tested=tested,
-        separation=None,
+        not_behind=not_behind,
+        separation=_separation(systems, not_behind, rows, LEVEL / max(1, len(pairs))),
         smallest_difference=_half_width(order, tested),
         rank_intervals=rank_intervals(boots),
         skill=skill,
     )
-    return ranking._replace(separation=_separation(systems, ranking.not_behind, rows, LEVEL / max(1, len(pairs))))
 
 
 def rank_metrics(ranking: Ranking, rows: Sequence[Example], point: Mapping[str, float]) -> list[MetricValue]:

@@ -119,8 +119,8 @@ def load_decoder(candidate: Candidate, weights: Path | None, config: Config) -> 
     from emoloom.training.heads import read_heads
 
     if candidate.encoder:
-        return Decoder(partial(encoders.answer, load_model(candidate, weights, config), load_text_codec(candidate)),
-                        "", None, {})  # fmt: skip
+        answer_texts = partial(encoders.answer, load_model(candidate, weights, config), load_text_codec(candidate))
+        return Decoder(answer_texts, "", None, {})
     trust, protocol, codec = selfcheck_of(candidate, config, say), protocol_of(config.decoding), load_codec(candidate)
     model, heads = load_model(candidate, weights, config), label_heads(weights, config)
     answer = partial(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from emoloom import store
 from emoloom.config import Config, config_from_json
-from emoloom.errors import InputError
+from emoloom.errors import InputError, nearest
 from emoloom.paths import user_path
 from emoloom.store import RunFolder
 
@@ -31,6 +32,13 @@ def read_config(run: RunFolder) -> Config:
         InputError: its file is missing, damaged, or holds what is no config.
     """
     return config_from_json(store.read_json(run.config), str(run.config))
+
+
+def check_candidate(root: Path, config: Config, name: str) -> None:
+    """Raise InputError where a run has no candidate of this name."""
+    names = config.candidates.names
+    if name not in names:
+        raise InputError(f"has no candidate '{name}'", where=str(root), next_step=nearest(name, names))
 
 
 def check_same(run: RunFolder, config: Config) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 from emoloom import store
 from emoloom.config import Config
 from emoloom.contract.prompt import clean_text
-from emoloom.errors import InputError, nearest
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.progress import say
 from emoloom.records import Example, Prediction
 from emoloom.screening import cells
 from emoloom.screening.decoding_cells import load_decoder
-from emoloom.screening.run_config import read_config
+from emoloom.screening.run_config import check_candidate, read_config
 from emoloom.store import RunFolder
 
 TEXTS_AT_ONCE = 64
@@ -64,10 +63,7 @@ def _with_candidate(root: Path, name: str) -> tuple[RunFolder, Config]:
     """The run and its config; an InputError where it has no such candidate."""
     run = store.open_run(root)
     config = read_config(run)
-    if name not in config.candidates.names:
-        raise InputError(
-            f"has no candidate '{name}'", where=str(root), next_step=nearest(name, config.candidates.names)
-        )
+    check_candidate(root, config, name)
     return run, config
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from emoloom import store
 from emoloom.config import Config
 from emoloom.decoding.protocol import protocol_of
-from emoloom.errors import InputError, nearest
+from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate
 from emoloom.records import Prediction
 from emoloom.screening.data import Data
 from emoloom.screening.plan import read_plan
-from emoloom.screening.run_config import read_config
+from emoloom.screening.run_config import check_candidate, read_config
 from emoloom.screening.systems import fitted_floors
 from emoloom.store import RunFolder
 from emoloom.studies import audit_files, audit_predictions, audit_training
@@ -66,10 +66,8 @@ def audit_run(
         checks.append(AuditCheck(code="rest", status="skipped", message="needs config, data and plan"))
     verified: list[Verified] = []
     for contents in opened:
-        if candidate and candidate not in contents.names:
-            raise InputError(
-                f"has no candidate '{candidate}'", where=str(root), next_step=nearest(candidate, contents.names)
-            )
+        if candidate:
+            check_candidate(root, contents.config, candidate)
         chosen = contents._replace(names=(candidate,)) if candidate else contents
         work = _Recomputation(chosen, products, sample, seed, data_dir, cache_dir)
         checks += [checked(run, code, method) for code, method in work.checks().items()]

@@ -16,7 +16,7 @@ from emoloom.progress import bar
 from emoloom.records import Example, Prediction, TrainingPair, TrainingRow
 from emoloom.scoring.leaderboard import differing_parts
 from emoloom.screening import cells, decoding_cells, entries
-from emoloom.screening.data import Data, facts_of, promotion_rows_of
+from emoloom.screening.data import Data, facts_of, promotion_rows_of, read_facts
 from emoloom.screening.failures import TRAINING, failed_stage
 from emoloom.screening.plan import Plan
 from emoloom.screening.systems import floor_key
@@ -55,7 +55,7 @@ def read_data(inspection: Inspection, run: RunFolder, config: Config) -> Data:
     evaluation = {name: _rows(inspection, run.evaluation_rows(name), Example) for name in names}
     pairs = _rows(inspection, run.training_pairs, TrainingPair)
     promotion = _rows(inspection, run.promotion_rows, Example)
-    return Data(training, pairs, promotion, evaluation, dict(store.read_json(run.facts)))
+    return Data(training, pairs, promotion, evaluation, read_facts(run))
 
 
 def _rows(inspection: Inspection, path: Path, kind: Any) -> list[Any]:

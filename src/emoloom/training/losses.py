@@ -89,15 +89,15 @@ class Digits(NamedTuple):
         E = P(lead 0) * (sum_d d P(d at the first decimal) / 10 + sum_d d P(d at the second) / 100) + P(lead 1). Where
         the number shown is 1 the decimals of a lead of 0 count as .99.
         """
-        return self._moments()[0]
+        return self.moments()[0]
 
     @property
     def variance(self) -> torch.Tensor:
         """Variance of numbers drawn digit by digit, [numbers]; decimals as behind the ones shown, so independent."""
-        return self._moments()[1]
+        return self.moments()[1]
 
-    def _moments(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and variance, by way of those below one: [numbers] each."""
+    def moments(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """`expected` and `variance` at once, by way of those of the numbers below one: [numbers] each."""
         digit = torch.arange(10.0).to(self.lead)
         units = 10.0 ** -torch.arange(1, len(self.decimals) + 1).to(self.lead)
         shares, lead = self.decimals.exp(), self.lead.exp()

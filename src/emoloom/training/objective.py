@@ -146,7 +146,7 @@ class Objective:
         if self._reads_numbers:
             starts, written = zip(*numbers, strict=True)
             digits = self._reader.digits(logits, starts, written)
-            expected = digits.expected.view(-1, len(AXES))
+            expected, spread = (values.view(-1, len(AXES)) for values in digits.moments())
             if self._settings.digit_spread:
                 likely = histogram(gold_vad(rows).flatten(), self._settings.digit_spread, len(written[0]) - 2)
                 sums["reg"], _ = losses.histogram_loss(digits.at(self._settings.number_temperature), likely)
@@ -155,7 +155,6 @@ class Objective:
                 sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows))
             paired = torch.tensor([len(item.rows) == 2 for item in items for _ in item.rows])
             pairs = (int(paired.sum()) // 2, 2, len(AXES))
-            spread = digits.variance.view(-1, len(AXES))
             if self._settings.digit_spread:  # where a histogram is taught, wide digits are what is wanted
                 spread = torch.zeros_like(spread)
             sums["flip"], _ = losses.flip_loss(
