@@ -40,11 +40,14 @@ def evidence(
         ranked_corpus="toy",
         predictions={},
         metrics=metrics,
-        ranking=Ranking(candidates, {}, "", {}, {}, None, None, {}, orders_ties),
+        ranking=Ranking(
+            order=candidates, groups={}, best_candidate="", against_references={}, tested={}, not_behind={},
+            separation=None, smallest_difference=None, rank_intervals={}, skill=orders_ties,
+        ),
         bases={},
         leaks=None,
         protocol_id="p",
-    )
+    )  # fmt: skip
 
 
 def lagging(labels: Number, skill: Number, *, floor: float = 0.4, lexicon: Number = 0.1, **more) -> Check:
