@@ -11,6 +11,7 @@ from typing import Literal
 
 from filelock import FileLock
 
+from emoloom.config import CandidateSettings
 from emoloom.durable import file_digest
 from emoloom.errors import InputError, nearest
 from emoloom.models import sources
@@ -144,6 +145,11 @@ def prepare(name: str, cache_dir: Path, *, offline: bool = False, say: Callable[
     else:
         folder, licence = _from_gguf(parsed, cache, offline=offline, say=say)
     return _describe(parsed, folder, licence)
+
+
+def prepare_configured(name: str, settings: CandidateSettings, say: Callable[[str], None]) -> Candidate:
+    """`prepare` with the cache of a `[candidates]` section, which also says whether anything may be fetched."""
+    return prepare(name, Path(settings.cache_dir), offline=settings.offline, say=say)
 
 
 def _builtin_encoder(

@@ -14,7 +14,7 @@ from emoloom.config import Config
 from emoloom.contract.prompt import check_labels, contract_id
 from emoloom.corpora.lines import RowError, json_object, read_lines, shown, unit_number
 from emoloom.errors import InputError, nearest
-from emoloom.models.candidates import Candidate, parse_name, prepare
+from emoloom.models.candidates import Candidate, parse_name, prepare_configured
 from emoloom.models.codec import load_codec, load_text_codec
 from emoloom.paths import user_path
 from emoloom.progress import say
@@ -46,8 +46,7 @@ def prepared_entries(config: Config) -> list[Candidate]:
             raise InputError(f"'{name}' stands twice", where="candidates.names", next_step="name each candidate once")
         parse_name(name)
     external_files(config)
-    cache, offline = Path(config.candidates.cache_dir), config.candidates.offline
-    candidates = [prepare(name, cache, offline=offline, say=say) for name in names]
+    candidates = [prepare_configured(name, config.candidates, say) for name in names]
     for candidate in candidates:
         load_text_codec(candidate) if candidate.encoder else load_codec(candidate)
     return candidates

@@ -14,7 +14,7 @@ from emoloom.decoding.grammar import answer_grammar
 from emoloom.decoding.normative import Answer, step
 from emoloom.decoding.protocol import Protocol, environment, protocol_of
 from emoloom.errors import InputError
-from emoloom.models.candidates import prepare
+from emoloom.models.candidates import prepare_configured
 from emoloom.models.codec import Codec, load_codec
 from emoloom.models.loading import load_base, load_checkpoint
 from emoloom.models.products import use_library_products
@@ -66,7 +66,7 @@ def load_bench(name: str, config: Config, weights: Path | None, corpus: str, n_r
     folder = corpus_folder(config.data.data_dir)
     rows = sample_rows(read_corpus(corpus, folder).evaluation, n_rows, seed=config.run.seed)
     use_threads(config)
-    candidate = prepare(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)
+    candidate = prepare_configured(name, config.candidates, say)
     dtype = config.decoding.dtype
     model, peer = (
         load_checkpoint(candidate, weights, dtype=dtype) if weights else load_base(candidate, dtype=dtype)

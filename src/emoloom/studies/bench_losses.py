@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 from emoloom.affect.lexicon import load_lexicon
 from emoloom.config import Config
 from emoloom.corpora.preparation import prepare as prepare_data
 from emoloom.decoding.protocol import environment
-from emoloom.models.candidates import prepare
+from emoloom.models.candidates import prepare_configured
 from emoloom.models.codec import Codec, load_codec
 from emoloom.models.loading import load_base
 from emoloom.progress import Say
@@ -44,7 +43,7 @@ def bench_losses(name: str, config: Config, *, n_rows: int, repeats: int, say: S
         L_lm and one term; medians of seconds a step; settings.
     """
     threads, dtype = use_threads(config), training_dtype(config)
-    candidate = prepare(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)
+    candidate = prepare_configured(name, config.candidates, say)
     codec = load_codec(candidate)
     sources, batches = _batches(codec, config, n_rows)
     lexicon = load_lexicon(config.data.lexicon)

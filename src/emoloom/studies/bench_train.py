@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +18,7 @@ from emoloom.config import Config
 from emoloom.corpora.preparation import prepare as prepare_data
 from emoloom.decoding.protocol import environment
 from emoloom.errors import InputError, how_to_install
-from emoloom.models.candidates import Candidate, prepare
+from emoloom.models.candidates import Candidate, prepare_configured
 from emoloom.models.codec import Codec, load_codec
 from emoloom.models.loading import load_base
 from emoloom.models.products import product
@@ -101,7 +100,7 @@ def bench_train(
             next_step=how_to_install("bench"),
         )
     use_threads(config)
-    candidate = prepare(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)
+    candidate = prepare_configured(name, config.candidates, say)
     data = prepare_data(config.data, config.run.seed, lambda *_: None)
     rows = random.Random(config.run.seed).sample(data.training, min(n_rows, len(data.training)))
     contest = Contest(candidate, config, rows, dtype or training_dtype(config))

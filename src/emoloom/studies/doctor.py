@@ -14,7 +14,7 @@ from emoloom.config import Config
 from emoloom.decoding.protocol import Environment, Protocol, environment, protocol_of
 from emoloom.decoding.selfcheck import full_selfcheck
 from emoloom.errors import CandidateError, EmoloomError, InputError
-from emoloom.models.candidates import Candidate, prepare
+from emoloom.models.candidates import Candidate, prepare_configured
 from emoloom.models.codec import load_codec
 from emoloom.models.loading import load_base, load_checkpoint
 from emoloom.paths import user_path
@@ -93,7 +93,7 @@ def diagnose(name: str, config: Config, *, weights: Path | None, n_rows: int, sa
     if weights and not weights.is_file():
         raise InputError("no such weights", where=str(weights), next_step="give a run's train/average.safetensors")
     use_threads(config)
-    candidate = prepare(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)
+    candidate = prepare_configured(name, config.candidates, say)
     protocol = protocol_of(config.decoding)
     other = protocol.model_copy(update={"dtype": "bf16" if protocol.dtype == "fp32" else "fp32"})
     try:

@@ -16,7 +16,7 @@ from emoloom.decoding.predict import predict, read_answer
 from emoloom.decoding.protocol import environment, protocol_of
 from emoloom.decoding.variants import generate, gumbel_noise
 from emoloom.errors import InputError, nearest
-from emoloom.models.candidates import Candidate, prepare
+from emoloom.models.candidates import Candidate, prepare_configured
 from emoloom.models.codec import load_codec
 from emoloom.models.loading import DTYPES, load_checkpoint
 from emoloom.progress import Say, bar
@@ -119,7 +119,7 @@ def drift(root: Path, grid: Grid, *, candidate: str, corpus: str, say: Say) -> P
     rows = store.read_records(run.evaluation_rows(_known("--corpus", corpus, corpora)), Example)
     plan = plan_cells(grid, len(rows))
     use_threads(config)
-    prepared = prepare(name, Path(config.candidates.cache_dir), offline=config.candidates.offline, say=say)
+    prepared = prepare_configured(name, config.candidates, say)
     with run.changing():
         study = _Study(run, config, prepared, rows[: max(cell.n_rows for cell in plan)])
         result = study.measure(plan, say)

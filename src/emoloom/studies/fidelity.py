@@ -10,7 +10,7 @@ from emoloom import store
 from emoloom.config import Config, with_changes
 from emoloom.corpora.preparation import PROMOTION
 from emoloom.errors import InputError
-from emoloom.models.candidates import Candidate, prepare
+from emoloom.models.candidates import Candidate, prepare_configured
 from emoloom.paths import user_path
 from emoloom.progress import Say
 from emoloom.scoring.fidelity import Fidelity, fidelity
@@ -70,13 +70,12 @@ def study(
     """
     wanted = check_shares(shares, config, len(config.candidates.names))
     folder = user_path(config.run.directory) / f"{config.run.name}-fidelity"
-    cache = Path(config.candidates.cache_dir)
     measured = []
     for seed in seeds:
         own = config_of(config, seed, folder)
         run = RunFolder(plan(own))
         _refuse_failed(run, own)
-        candidates = [prepare(n, cache, offline=own.candidates.offline, say=say) for n in own.candidates.names]
+        candidates = [prepare_configured(name, own.candidates, say) for name in own.candidates.names]
         with run.changing():
             measured.append(measure(run, own, read_data(run, own), candidates, wanted, say))
     return summarise(measured, config, folder)
