@@ -188,7 +188,7 @@ def make_ablation(cell: str = "cls+reg+vad") -> Result:
         return Outcome(
             corpus="builtin", metric=metric, value=None if difference is None else 0.4 + difference,
             reference=0.4, difference=difference, low=low, high=high, by_seed=(difference,) * 3,
-            p_adjusted=0.01, says=says,
+            p_adjusted=0.01, detectable=0.04, says=says,
         )  # fmt: skip
 
     first = (outcome("macro_f1@all", 0.05, "better"), outcome("weak:skill@all", -0.06, "worse"),
@@ -197,15 +197,31 @@ def make_ablation(cell: str = "cls+reg+vad") -> Result:
     changes = {"training.lambda_vad": 1.0, cell: cell}
     return Result(
         cells=(
-            Cell(name=cell, group="losses", against="cls+reg", changes=changes, asks=f"what does {cell} add?"),
-            Cell(name="sft", group="losses", against="full", changes={}, asks="what do all terms bring?"),
+            Cell(
+                name=cell,
+                group="losses",
+                against="cls+reg",
+                changes=changes,
+                asks=f"what does {cell} add?",
+                terms=f"L_vad {cell}",
+            ),
+            Cell(
+                name="sft",
+                group="losses",
+                against="full",
+                changes={},
+                asks="what do all terms bring?",
+                terms="all terms",
+                leaves_out=True,
+            ),
         ),
         comparisons=(
             Comparison(cell=cell, against="cls+reg", seeds=(0, 1, 2), outcomes=first),
-            Comparison(cell="sft", against="full", seeds=(1,), outcomes=second),
+            Comparison(cell="sft", against="full", seeds=(1,), failed=(2,), outcomes=second),
         ),
         failed={"gold-10, seed 2": f"{cell} ran out"},
         drawn_from_b={f"{cell}, seed 0": 0.61},
+        differing=(f"{cell}, seed 0: threads 2, not 1",),
     )
 
 

@@ -369,9 +369,12 @@ def test_the_page_of_an_ablation_has_a_forest_plot_only_where_something_moved() 
     assert [round(x, 3) for x in trace["error_x"]["array"]] == [0.02, 0.02]
     assert "better on builtin macro_f1@all; worse on builtin weak:skill@all" in "".join(document.text)
     text = "".join(document.text)
-    assert "Better and worse than its reference: cls+reg+vad; no difference shown: sft." in text
+    vad = "L_vad cls+reg+vad: better with on builtin macro_f1@all; worse with on builtin weak:skill@all"
+    assert f"{vad} [cls+reg+vad against cls+reg, 3 training seeds]" in text
+    assert "all terms: not shown to earn a place (under 0.04 of macro-F1 would often be missed)" in text
+    assert "this checkpoint only; sft failed with seed 2" in text
+    assert "Made otherwise than the first: cls+reg+vad, seed 0: threads 2, not 1." in text
     assert "undefined on builtin gold:skill@all" in text
-    assert "(this checkpoint only)" in text
     assert "with one it knows nothing of other trainings" in text
     assert "cls+reg+vad, seed 0: 61%" in text
     assert "Failed: gold-10, seed 2: cls+reg+vad ran out" in text

@@ -74,6 +74,19 @@ def test_what_a_config_cannot_vary_is_said(tmp_path: Path) -> None:
         grid(config, ["loss"])
     with pytest.raises(InputError, match="lambda_vad"):
         grid(settings(tmp_path, "training.lambda_vad=0.0"), ["losses"])
+    with pytest.raises(InputError, match="calibrated anew in every cell"):
+        grid(settings(tmp_path, "training.budget=10m"), ["losses"])
+    generated = settings(tmp_path, "data.source_b=empatheticdialogues", 'data.evaluate=["emobank","flips:goemotions"]')
+    for group in ("mixes", "noise", "gold"):
+        with pytest.raises(InputError, match="flips:goemotions depends on the sources"):
+            grid(generated, [group])
+    assert possible_groups(generated) == ["losses", "precision"]
+
+
+def test_every_seed_of_training_is_asked_the_same_texts(tmp_path: Path) -> None:
+    (full, *_) = grid(settings(tmp_path), ["losses"])
+    assert config_of(full, 3, settings(tmp_path), tmp_path).data.sample_seed == 0
+    assert config_of(full, 3, settings(tmp_path, "data.sample_seed=5"), tmp_path).data.sample_seed == 5
 
 
 def run(cells: list[Cell], seeds: list[int], config: Config, folder: Path) -> list[str]:
@@ -132,6 +145,30 @@ def test_a_run_with_other_settings_is_not_credited_to_its_cell(tmp_path: Path) -
     other = settings(tmp_path, "training.lambda_vad=2.0")
     with pytest.raises(InputError, match=r"training.lambda_vad = 1.0, and this config has 2.0"):
         found(cells, other, folder)
+
+
+def test_a_run_of_another_training_or_protocol_is_not_averaged_in(tmp_path: Path) -> None:
+    config, folder = settings(tmp_path), tmp_path / "a"
+    cells = [cell for cell in grid(config, ["losses"]) if cell.name in ("full", "sft")]
+    run(cells, [0], config, folder)
+    kept, name = RunFolder(folder / "sft-seed0"), config.candidates.names[0]
+    (comparison,) = found(cells, config, folder)
+    assert comparison.seeds == (0,)
+    predictions = kept.predictions(name, "trained") / store.STAGE_FILE
+    for path, changes, message in (
+        (predictions, {"protocol_id": "another"}, "was decoded under another"),
+        (predictions, {"inputs": {"weights": "0" * 64, "rows": {}}}, "made from other weights or rows"),
+        (kept.training(name) / store.STAGE_FILE, {"key": "0" * 64}, "another version of the training"),
+    ):
+        before = store.read_json(path)
+        store.write_json(path, before | changes)
+        with pytest.raises(InputError, match=message):
+            found(cells, config, folder)
+        store.write_json(path, before)
+    store.write_json(predictions, store.read_json(predictions) | {"environments": [{"threads": 7}]})
+    (line,) = compare_finished(cells, config, folder).differing
+    assert line.startswith("sft, seed 0: ")
+    assert "threads 7, not 1" in line
 
 
 def test_answers_to_other_texts_are_refused(tmp_path: Path) -> None:

@@ -13,9 +13,21 @@ from emoloom.reporting.page import document
 from emoloom.reporting.payload import encode_figures
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.score_figures import Difference, forest
-from emoloom.scoring.ablation import FEW_SEEDS, LOWER_IS_BETTER, NOT_SHOWN, RESULT, Cell, Comparison, Outcome, Result
+from emoloom.scoring.ablation import (
+    BETTER,
+    DECISIVE,
+    FEW_SEEDS,
+    LOWER_IS_BETTER,
+    NOT_SHOWN,
+    RESULT,
+    WORSE,
+    Cell,
+    Comparison,
+    Outcome,
+    Result,
+)
 
-COLUMNS = ("Corpus", "Metric", "Value", "Reference", "Difference [95 %]", "By seed", "p", "Says")
+COLUMNS = ("Corpus", "Metric", "Value", "Reference", "Difference [95 %]", "By seed", "p", "Would show", "Says")
 
 
 def write_ablation_page(folder: Path) -> Path:
@@ -41,32 +53,34 @@ def render_ablation(name: str, result: Result) -> str:
     figure = forest(
         "forest", "What each cell moves",
         "Each cell against its reference, which is the line at zero; bars are 95 % bootstrap intervals over seeds and "
-        "rows. A filled point is better or worse by interval and test; an open one is a difference these rows and "
-        "seeds do not show.",
+        "rows. A filled point is a difference by interval and test (of recipes where there are several seeds), an open "
+        "one is a difference these rows and seeds do not show.",
         differences(found),
     )  # fmt: skip
     return document(
         "ablation.html.jinja", one_line(name), encode_figures([figure] if figure else []),
         figure=figure,
-        says=one_line(_says(found)),
+        says=one_line(_says(result)),
         columns=COLUMNS,
         few_seeds=any(len(comparison.seeds) < FEW_SEEDS for comparison in found),
         cells=[_cell(comparison, cells[comparison.cell]) for comparison in found],
         drawn=[one_line(f"{cell}: {share:.0%}") for cell, share in result.drawn_from_b.items()],
         failed=[one_line(f"{cell}: {line}") for cell, line in result.failed.items()],
+        differing=[one_line(line) for line in result.differing],
     )  # fmt: skip
 
 
-def _says(found: Sequence[Comparison]) -> str:
-    """Which cells are better than their reference, which are worse, and which differ in nothing that can be shown."""
-    phrases = {
-        (True, False): "better than its reference", (False, True): "worse than its reference",
-        (True, True): "better and worse than its reference", (False, False): "no difference shown",
-    }  # fmt: skip
-    groups: dict[str, list[str]] = {phrase: [] for phrase in phrases.values()}
-    for comparison in found:
-        groups[phrases[comparison.says("better"), comparison.says("worse")]].append(comparison.cell)
-    text = "; ".join(f"{phrase}: {', '.join(names)}" for phrase, names in groups.items() if names)
+def _says(result: Result) -> str:
+    """Which terms earn their place; of the other cells, which are better or worse than their reference."""
+    about_terms = {cell.name for cell in result.cells if cell.terms}
+    groups: dict[str, list[str]] = {}
+    for comparison in result.comparisons:
+        if comparison.cell not in about_terms:
+            words = [word for word in (BETTER, WORSE) if comparison.on(word, DECISIVE)]
+            phrase = f"{' and '.join(words)} than the reference" if words else "no difference shown"
+            groups.setdefault(phrase, []).append(comparison.cell)
+    others = [f"{phrase}: {', '.join(names)}" for phrase, names in groups.items()]
+    text = "; ".join([*result.places, *others])
     return f"{text[0].upper()}{text[1:]}." if text else "Nothing is finished that could be compared."
 
 
@@ -104,4 +118,5 @@ def _texts(outcome: Outcome) -> list[str]:
     numbers = [DASH if value is None else number(value) for value in (outcome.value, outcome.reference)]
     p = DASH if outcome.p_adjusted is None else number(outcome.p_adjusted)
     seeds = " ".join(DASH if each is None else signed(each) for each in outcome.by_seed)
-    return [outcome.corpus, outcome.metric, *numbers, moved, seeds, p, outcome.says]
+    shows = DASH if outcome.detectable is None else f"±{number(outcome.detectable)}"
+    return [outcome.corpus, outcome.metric, *numbers, moved, seeds, p, shows, outcome.says]

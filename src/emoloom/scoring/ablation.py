@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from pydantic import model_validator
+from scipy import stats
 
 from emoloom.records import Example, Prediction, Record, Vad
 from emoloom.scoring.alignment import align
 from emoloom.scoring.blocks import Block
 from emoloom.scoring.metrics import Floats
+from emoloom.scoring.power import detectable_difference
 from emoloom.scoring.scorecard import blocks_of
 from emoloom.scoring.seeds import compare_over_seeds, scope_of
-from emoloom.scoring.statistics import LEVEL, Draws, compare, holm, sums_by_unit, units_of
+from emoloom.scoring.statistics import LEVEL, NO_DIFFERENCE, Draws, compare, holm, sums_by_unit, units_of
 
 Answers = Mapping[str, Sequence[Prediction]]
 """Corpus -> predictions of one training."""
@@ -24,10 +27,17 @@ OUTCOMES = (
     "gold:skill@all", "gold:pearson@parsed", "gold:pearson_v@parsed", "gold:pearson_a@parsed", "gold:pearson_d@parsed",
     "flip_right_way@all", "flip_distance@all", "flip_asymmetry@all",
 )  # fmt: skip
+DECISIVE = (
+    "macro_f1@all", "parse_ok_strict@all", "weak:skill@all", "written:skill@all", "gold:skill@all",
+    "flip_right_way@all", "flip_asymmetry@all",
+)  # fmt: skip
+"""Outcomes by which a term earns its place; the others say where a change comes from."""
 RESULT = "ablation.json"
-LOWER_IS_BETTER = {"flip_asymmetry@all"}
-NOT_SHOWN = "not shown"
-UNDEFINED = "undefined"
+ASYMMETRY, DISTANCE = "flip_asymmetry@all", "flip_distance@all"
+LOWER_IS_BETTER = {ASYMMETRY}
+BETTER, WORSE, NOT_SHOWN, UNDEFINED = "better", "worse", "not shown", "undefined"
+DIFFER = "checkpoints differ"
+"""What is said of one seed: these two trainings differ on more than these rows; whether the recipes do is not known."""
 FEW_SEEDS = 5
 """Below so many an interval over seeds is a lower bound."""
 
@@ -55,10 +65,14 @@ class Outcome(Record):
     by_seed: tuple[float | None, ...]
     """Difference of each seed."""
     p_adjusted: float | None
-    """Paired permutation test of the mean over seeds, a row's answers of all seeds swapped together; Holm over all
-    outcomes of the cell. None where the difference is undefined."""
+    """The larger of two p-values, Holm over all outcomes of the cell: the paired permutation test of the mean over
+    seeds, a row's answers of all seeds swapped together, which knows the draw of the rows; and Student's t-test of the
+    scores of the seeds, which knows that of the trainings. None where the difference is undefined."""
+    detectable: float | None
+    """Smallest true difference that such a comparison would find in four of five repetitions, before Holm."""
     says: str
-    """`better` or `worse` where interval, test and the sign of every seed agree; else `not shown`, or `undefined`."""
+    """`better` or `worse` where interval and test agree; else `not shown`, or `undefined`; of one seed, where they
+    agree, `checkpoints differ`."""
 
 
 class Comparison(Record):
@@ -68,23 +82,34 @@ class Comparison(Record):
     against: str
     seeds: tuple[int, ...]
     """Those that both have finished."""
+    failed: tuple[int, ...] = ()
+    """Seeds that its reference finished and it did not: the rest are survivors, and it is called better in nothing."""
+    reference_failed: tuple[int, ...] = ()
+    """The same the other way round: it is called worse in nothing."""
     outcomes: tuple[Outcome, ...]
 
     @property
     def covers(self) -> str:
         """What the verdict rests on."""
-        return scope_of(len(self.seeds))
+        lost = ((self.cell, self.failed), (self.against, self.reference_failed))
+        parts = [f"{name} failed with seed {', '.join(map(str, seeds))}" for name, seeds in lost if seeds]
+        return "; ".join([scope_of(len(self.seeds)), *parts])
 
     @property
     def verdict(self) -> str:
         """One line: on which outcomes it is better or worse, and which only one of the two has."""
         shown = [o for o in self.outcomes if o.says != NOT_SHOWN and (o.value, o.reference) != (None, None)]
-        parts = [f"{o.says} on {o.corpus} {o.metric}" for o in shown]
-        return "; ".join(parts) or "no difference shown"
+        return "; ".join(f"{o.says} on {o.corpus} {o.metric}" for o in shown) or f"no difference shown{self.unseen}"
 
-    def says(self, word: str) -> bool:
-        """Whether some outcome is `better`, or `worse`."""
-        return any(outcome.says == word for outcome in self.outcomes)
+    @property
+    def unseen(self) -> str:
+        """How large a difference of macro-F1 this comparison may well miss; empty where that is unknown."""
+        sizes = [o.detectable for o in self.outcomes if o.metric == "macro_f1@all" and o.detectable is not None]
+        return f" (under {sizes[0]:.2f} of macro-F1 would often be missed)" if sizes else ""
+
+    def on(self, word: str, metrics: Collection[str]) -> list[str]:
+        """`CORPUS METRIC` of the outcomes among these of which a word is said."""
+        return [f"{o.corpus} {o.metric}" for o in self.outcomes if o.says == word and o.metric in metrics]
 
 
 class Cell(Record):
@@ -99,6 +124,10 @@ class Cell(Record):
     asks: str
     """The question that the comparison answers."""
     decimals: int = 2
+    terms: str = ""
+    """Which terms of the objective the comparison is about; empty where it is about something else."""
+    leaves_out: bool = False
+    """Whether the cell is without them and its reference has them: then *worse* speaks for them."""
 
 
 class Result(Record):
@@ -111,6 +140,14 @@ class Result(Record):
     """`CELL, seed N` to the coded failure of its run."""
     drawn_from_b: dict[str, float]
     """`CELL, seed N` to the share of rows drawn from source B, for the cells that ask about the sampler or noise."""
+    differing: tuple[str, ...] = ()
+    """Where cells were trained or decoded otherwise than `full`: machine, threads, arithmetic."""
+
+    @property
+    def places(self) -> list[str]:
+        """A line for every comparison of terms: whether they earn their place on what decides that."""
+        cells = {cell.name: cell for cell in self.cells}
+        return [_place(cells[each.cell], each) for each in self.comparisons if cells[each.cell].terms]
 
     @model_validator(mode="after")
     def _cells_are_described(self) -> Self:
@@ -118,6 +155,18 @@ class Result(Record):
         if unknown:
             raise ValueError(f"cell {min(unknown)} is compared and not described")
         return self
+
+
+def _place(cell: Cell, found: Comparison) -> str:
+    """What a comparison says of the terms that it is about, whichever of the two has them."""
+    gain, cost = (WORSE, BETTER) if cell.leaves_out else (BETTER, WORSE)
+    parts = [
+        f"{word} {', '.join(metrics)}"
+        for word, metrics in (("better with on", found.on(gain, DECISIVE)), ("worse with on", found.on(cost, DECISIVE)))
+        if metrics
+    ]
+    verdict = "; ".join(parts) or f"not shown to earn a place{found.unseen}"
+    return f"{cell.terms}: {verdict} [{cell.name} against {cell.against}, {found.covers}]"
 
 
 class _Seeds(NamedTuple):
@@ -129,7 +178,7 @@ class _Seeds(NamedTuple):
 
 def compare_cells(
     rows: Mapping[str, Rows], answers: Mapping[str, Mapping[int, Answers]], pairs: Sequence[tuple[str, str]],
-    bootstrap: int,
+    bootstrap: int, failed: Mapping[str, Collection[int]] = MappingProxyType({}),
 ) -> list[Comparison]:  # fmt: skip
     """Every cell against its reference, on every outcome that both have, over the seeds that both have.
 
@@ -138,20 +187,30 @@ def compare_cells(
         answers: cell -> seed -> answers.
         pairs: (cell, reference); those without a common seed are left out.
         bootstrap: resamples behind intervals.
+        failed: cell -> seeds whose run failed.
     """
     found = []
     for cell, against in pairs:
         seeds = tuple(sorted(answers.get(cell, {}).keys() & answers.get(against, {}).keys()))
         if seeds:
             mine, theirs = ([answers[name][seed] for seed in seeds] for name in (cell, against))
+            lost, missed = (
+                tuple(sorted({*failed.get(one, ())} & answers[other].keys()))
+                for one, other in ((cell, against), (against, cell))
+            )
             outcomes = _outcomes(rows, (cell, against), mine, theirs, bootstrap)
-            found.append(Comparison(cell=cell, against=against, seeds=seeds, outcomes=outcomes))
+            bare = Comparison(
+                cell=cell, against=against, seeds=seeds, failed=lost, reference_failed=missed, outcomes=outcomes
+            )
+            said = tuple(each.model_copy(update={"says": says(each, bare)}) for each in outcomes)
+            found.append(bare.model_copy(update={"outcomes": said}))
     return found
 
 
 def _outcomes(
     rows: Mapping[str, Rows], names: tuple[str, str], mine: Sequence[Answers], theirs: Sequence[Answers], bootstrap: int
 ) -> tuple[Outcome, ...]:
+    """Everything but what is said of it."""
     found: list[tuple[dict[str, Any], float | None]] = []
     for corpus, scored in rows.items():
         draws = Draws(bootstrap, 0, corpus)
@@ -160,11 +219,9 @@ def _outcomes(
             if metric in ours and metric in others:
                 found.append(_measured(corpus, metric, names, ours[metric], others[metric], draws))
     adjusted = iter(holm([p for _, p in found if p is not None]))
-    outcomes = []
-    for fields, p in found:
-        outcome = Outcome(**fields, p_adjusted=next(adjusted) if p is not None else None, says="")
-        outcomes.append(outcome.model_copy(update={"says": says(outcome)}))
-    return tuple(outcomes)
+    return tuple(
+        Outcome(**fields, p_adjusted=next(adjusted) if p is not None else None, says="") for fields, p in found
+    )
 
 
 def _measured(
@@ -187,30 +244,58 @@ def _measured(
     }
     tested = compare(side_by_side, [names], mean_over_seeds, draws)[names]
     low, high = both.bounds or (None, None)
+    freedom = 2 * n_seeds - 2 or None
+    detectable = both.standard_error and detectable_difference(both.standard_error, freedom=freedom)
     numbers = {
         "value": np.mean(each[0]), "reference": np.mean(each[1]), "difference": both.difference, "low": low,
-        "high": high,
+        "high": high, "detectable": detectable,
     }  # fmt: skip
     fields = {name: _rounded(number) for name, number in numbers.items()}
     by_seed = tuple(_rounded(mine - theirs) for mine, theirs in zip(*each, strict=True))
-    p_value = tested.p_value if fields["difference"] is not None else None
+    p_value = None if fields["difference"] is None else max(tested.p_value, p_of_seeds(*each))
     return {"corpus": corpus, "metric": metric, "by_seed": by_seed, **fields}, p_value
+
+
+def p_of_seeds(mine: Sequence[float], theirs: Sequence[float]) -> float:
+    """Two-sided p of Student's t-test on the scores of seeds, equal variances; 0 where one seed each has no spread.
+
+    A permutation test of rows takes the trainings as given: where seeds differ by more than rows do, as they do on weak
+    VAD after short trainings, it calls half of all differences between equal recipes real.
+    """
+    if len(mine) < 2:
+        return 0.0
+    if max(np.ptp(mine), np.ptp(theirs)) <= NO_DIFFERENCE:
+        return float(abs(mine[0] - theirs[0]) <= NO_DIFFERENCE)
+    moments = [part for each in (mine, theirs) for part in (np.mean(each), np.std(each, ddof=1), len(each))]
+    return float(stats.ttest_ind_from_stats(*moments).pvalue)
 
 
 def _rounded(value: Any) -> float | None:
     return round(float(value), 6) if value is not None and np.isfinite(value) else None
 
 
-def says(outcome: Outcome) -> str:
-    """The word for an outcome whose numbers are there; see `Outcome.says`."""
+def says(outcome: Outcome, found: Comparison) -> str:
+    """The word for an outcome of a comparison whose numbers are there."""
     if outcome.difference is None:
         return UNDEFINED
     if outcome.low is None or outcome.high is None or outcome.p_adjusted is None or outcome.p_adjusted >= LEVEL:
         return NOT_SHOWN
-    if outcome.low <= 0.0 <= outcome.high or len({np.sign(each or 0.0) for each in outcome.by_seed}) > 1:
+    if outcome.low <= 0.0 <= outcome.high:
         return NOT_SHOWN
+    if len(found.seeds) < 2:
+        return DIFFER
     gain = -outcome.difference if outcome.metric in LOWER_IS_BETTER else outcome.difference
-    return "better" if gain > 0 else "worse"
+    if (found.failed and gain > 0) or (found.reference_failed and gain < 0):
+        return NOT_SHOWN
+    if outcome.metric == ASYMMETRY and gain > 0 and _is_nearer(outcome.corpus, found):
+        return NOT_SHOWN  # answers that say .5 of everything are symmetric
+    return BETTER if gain > 0 else WORSE
+
+
+def _is_nearer(corpus: str, found: Comparison) -> bool:
+    """Whether the valences of a pair have come nearer to each other, by their interval."""
+    distance = next((o for o in found.outcomes if (o.corpus, o.metric) == (corpus, DISTANCE)), None)
+    return distance is not None and distance.high is not None and distance.high < 0
 
 
 def _by_metric(seeds: Sequence[Sequence[Prediction]], scored: Rows) -> dict[str, _Seeds]:

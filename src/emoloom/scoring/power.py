@@ -1,4 +1,4 @@
-"""What the rows at hand can show, and what it would take to show more: more rows, or more training seeds.
+"""What the rows at hand can show, and how many more it would take to show more.
 
 Every size here is the normal approximation of a two-sided test of a difference D that is measured with a standard
 error: power is reached where |D| = (z(1 - level / 2) + z(power)) * standard error (Cohen 1988; for language models
@@ -11,13 +11,17 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+from scipy import stats
+
 from emoloom.scoring.statistics import LEVEL, NO_DIFFERENCE
 
 POWER = 0.8
 """Share of repetitions in which a true difference should be found."""
 
 
-def detectable_difference(standard_error: float, *, level: float = LEVEL, power: float = POWER) -> float:
+def detectable_difference(
+    standard_error: float, *, level: float = LEVEL, power: float = POWER, freedom: int | None = None
+) -> float:
     """The smallest true difference that is found significant with this power.
 
     (Half the width of an interval, 1.96 standard errors, is only found in every second repetition.)
@@ -26,8 +30,9 @@ def detectable_difference(standard_error: float, *, level: float = LEVEL, power:
         standard_error: of the paired difference, in units of the metric.
         level: of the two-sided test.
         power: share of repetitions.
+        freedom: degrees of freedom where the error comes from a few training seeds: quantiles of Student's t.
     """
-    return _quantiles(level, power) * standard_error
+    return _quantiles(level, power, freedom) * standard_error
 
 
 def needed_units(
@@ -54,5 +59,6 @@ def needed_units(
     return max(1, math.ceil(n_units * ratio**2))
 
 
-def _quantiles(level: float, power: float) -> float:
-    return NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(power)
+def _quantiles(level: float, power: float, freedom: int | None = None) -> float:
+    quantile = NormalDist().inv_cdf if freedom is None else stats.t(freedom).ppf
+    return float(quantile(1 - level / 2) + quantile(power))

@@ -20,6 +20,8 @@ class SeedComparison(NamedTuple):
     """95 % percentile interval of the difference; None where it is not defined."""
     covers: str
     """What the interval covers; see `scope_of`."""
+    standard_error: float | None
+    """Standard deviation of the difference over the resamples; None as above."""
 
 
 def scope_of(n_seeds: int) -> str:
@@ -66,4 +68,7 @@ def compare_over_seeds(
         boots.append(over_seeds(np.stack([statistic(resample(columns, draws)) for columns in seeds]), draws, name))
     scopes = [scope_of(len(seeds)) for seeds in by_unit]
     covers = scopes[0] if scopes[0] == scopes[1] else f"{names[0]}: {scopes[0]}, {names[1]}: {scopes[1]}"
-    return SeedComparison(float(points[0] - points[1]), interval(boots[0] - boots[1]), covers)
+    spread = boots[0] - boots[1]
+    bounds = interval(spread)
+    error = float(np.nanstd(spread, ddof=1)) if bounds else None
+    return SeedComparison(float(points[0] - points[1]), bounds, covers, error)

@@ -10,6 +10,7 @@ from emoloom.config import Config
 from emoloom.corpora.selection import evaluated_corpora
 from emoloom.errors import InputError, nearest
 from emoloom.scoring.ablation import Cell
+from emoloom.screening.plan import parse_budget
 
 GROUPS = ("losses", "mixes", "sampler", "noise", "gold", "precision")
 FULL = "full"
@@ -32,6 +33,11 @@ def grid(config: Config, groups: Sequence[str]) -> list[Cell]:
     for group in groups:
         if group not in GROUPS:
             raise InputError(f"unknown group '{group}'", where="--groups", next_step=nearest(group, GROUPS))
+    if parse_budget(config.training.budget).tokens is None:
+        raise InputError(
+            "a time would be calibrated anew in every cell", where="training.budget",
+            next_step="give tokens, the same for every cell",
+        )  # fmt: skip
     made = {"losses": _losses, "mixes": _mixes, "sampler": _sampler, "noise": _noise, "gold": _gold,
             "precision": _precision}  # fmt: skip
     cells = [_cell(FULL, "", FULL, {}, "all terms as configured"), *(cell for g in groups for cell in made[g](config))]
@@ -62,14 +68,18 @@ def _losses(config: Config) -> list[Cell]:
 
     base = ("cls", "reg")
     return [
-        _cell("sft", "losses", FULL, only(), "what does it cost to leave out every term and the mirrored pairs?"),
-        _cell("cls+reg", "losses", "sft", only(*base), "what do L_cls and L_reg bring over L_lm?"),
-        _cell("cls+reg+vad", "losses", "cls+reg", only(*base, "vad"), "what does L_vad add?"),
-        _cell("cls+reg+app", "losses", "cls+reg", only(*base, "app"), "what does L_app add?"),
-        _cell("cls+reg+pairs", "losses", "cls+reg", only(*base, pairs=True), "what do mirrored pairs add as rows?"),
+        _cell("sft", "losses", FULL, only(), "what does it cost to leave out every term and the mirrored pairs?",
+              terms="all terms and pairs", leaves_out=True),
+        _cell("cls+reg", "losses", "sft", only(*base), "what do L_cls and L_reg bring over L_lm?",
+              terms="L_cls and L_reg"),
+        _cell("cls+reg+vad", "losses", "cls+reg", only(*base, "vad"), "what does L_vad add?", terms="L_vad"),
+        _cell("cls+reg+app", "losses", "cls+reg", only(*base, "app"), "what does L_app add?", terms="L_app"),
+        _cell("cls+reg+pairs", "losses", "cls+reg", only(*base, pairs=True), "what do mirrored pairs add as rows?",
+              terms="mirrored pairs as rows"),
         _cell("cls+reg+flip", "losses", "cls+reg+pairs", only(*base, "flip", pairs=True),
-              "does L_flip lower their asymmetry and keep their distance?"),
-        _cell("full-vad-app", "losses", FULL, only(*base, "flip", pairs=True), "what does it cost to leave out both?"),
+              "does L_flip lower their asymmetry and keep their distance?", terms="L_flip"),
+        _cell("full-vad-app", "losses", FULL, only(*base, "flip", pairs=True), "what does it cost to leave out both?",
+              terms="L_vad and L_app beside the others", leaves_out=True),
     ]  # fmt: skip
 
 
@@ -111,12 +121,24 @@ def _other_sampler(config: Config) -> str:
 def _check_two_sources(config: Config, group: str) -> None:
     if not config.data.source_b:
         raise InputError("the config has one source only", where=group, next_step="set data.source_b")
+    _check_same_rows(config, group)
+
+
+def _check_same_rows(config: Config, group: str) -> None:
+    """Generated pairs are filtered by weak VAD that is fitted on the sources: other sources, other pairs."""
+    generated = [name for name in evaluated_corpora(config.data) if name.startswith("flips:")]
+    if generated:
+        raise InputError(
+            f"{generated[0]} depends on the sources, which these cells change", where=group,
+            next_step="leave it out of data.evaluate, or the group out of --groups",
+        )  # fmt: skip
 
 
 def _gold(config: Config) -> list[Cell]:
     name = config.data.gold_vad or "emobank"
     if name not in evaluated_corpora(config.data):
         raise InputError(f"{name} is not evaluated", where="gold", next_step="name it in data.evaluate")
+    _check_same_rows(config, "gold")
     source = {"data.gold_vad": name}
     weak = source | {"data.gold_fraction": 0.0}
     return [_cell("gold-0", "gold", FULL, weak, f"what do rows of {name} with weak VAD cost or bring?")] + [
@@ -128,8 +150,9 @@ def _gold(config: Config) -> list[Cell]:
 
 def _precision(config: Config) -> list[Cell]:
     longer = {"decoding.max_new_tokens": config.decoding.max_new_tokens + MORE_TOKENS}
-    return [_cell("three-decimals", "precision", FULL, longer, "does a third decimal cost ParseOK?", DECIMALS)]
+    asks = "does a third decimal cost ParseOK?"
+    return [_cell("three-decimals", "precision", FULL, longer, asks, decimals=DECIMALS)]
 
 
-def _cell(name: str, group: str, against: str, changes: dict[str, Any], asks: str, decimals: int = 2) -> Cell:
-    return Cell(name=name, group=group, against=against, changes=changes, asks=asks, decimals=decimals)
+def _cell(name: str, group: str, against: str, changes: dict[str, Any], asks: str, **more: Any) -> Cell:
+    return Cell(name=name, group=group, against=against, changes=changes, asks=asks, **more)
