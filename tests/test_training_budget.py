@@ -85,6 +85,19 @@ def test_a_second_signal_acts_at_once() -> None:
     assert seen == [0, signal.SIGINT]
 
 
+def test_a_second_sigterm_waits_too() -> None:
+    """A supervisor sends it to a whole group, and a parent passes it on."""
+    seen, before = [], signal.signal(signal.SIGTERM, lambda *_: seen.append("acted"))
+    try:
+        with held_back() as held:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            seen.append(f"held {held():d}")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == ["held 15", "acted"]
+
+
 def test_training_beside_the_main_thread_leaves_signals_alone(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=tiny_run, args=(tmp_path / "run",), kwargs={"budget": 3000})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from emoloom.config import ScreeningSettings
@@ -15,7 +18,10 @@ from emoloom.progress import say
 from emoloom.screening.jobs import Job, Outcome, run_job
 
 TRIES = 3
-"""Times that a job is begun before its worker's death counts as the candidate's."""
+"""Times that a job's own worker dies before the death counts as the candidate's."""
+
+Do = Callable[[str], str]
+"""`run_job`, or what a test puts in its place."""
 
 
 def run_jobs(jobs: Sequence[Job], settings: ScreeningSettings, threads: int) -> list[Outcome]:
@@ -35,23 +41,67 @@ def run_jobs(jobs: Sequence[Job], settings: ScreeningSettings, threads: int) -> 
     return _in_processes(jobs, settings.workers)
 
 
-def _in_processes(jobs: Sequence[Job], workers: int) -> list[Outcome]:
-    """A pool of processes of this machine. A death breaks the pool: what is left goes on in a new one."""
-    found: dict[str, Outcome] = {}
-    for trial in range(1, TRIES + 1):
-        left = [job for job in jobs if job.variant not in found]
-        if not left:
+def _in_processes(jobs: Sequence[Job], workers: int, do: Do = run_job) -> list[Outcome]:
+    """A pool of processes of this machine. A death breaks the pool, and whose it was is not known: what is left goes
+    on with a process for each job, so that a job that kills its worker takes no other with it."""
+    leaving = threading.Event()
+
+    def together(job: Job) -> Future[str]:
+        return pool.submit(do, job.model_dump_json())
+
+    def apart(job: Job) -> Future[str]:
+        return threads.submit(_apart, job, do, leaving)
+
+    with _workers(min(workers, len(jobs))) as pool, _ending_them(leaving):
+        found = {outcome.variant: outcome for outcome in _outcomes(together, jobs, workers)}
+    left = [job for job in jobs if job.variant not in found]
+    if left:
+        say(f"a worker died; {len(left)} cells are to go on, each in a process of its own")
+        with ThreadPoolExecutor(workers) as threads, _ending_them(leaving):
+            found |= {outcome.variant: outcome for outcome in _outcomes(apart, left, workers)}
+    return [found[job.variant] for job in jobs]
+
+
+def _workers(number: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(number, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
+
+
+@contextmanager
+def _ending_them(leaving: threading.Event) -> Iterator[None]:
+    """Pass SIGTERM on to the workers, which write their checkpoints; Ctrl-C reaches all of a terminal by itself."""
+    try:
+        yield
+    except SystemExit:
+        leaving.set()
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+
+
+def end_with_parent() -> None:
+    """In a worker: where the process that began it is gone, act as on SIGTERM, so that nobody else trains beside it."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        assert parent is not None
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _apart(job: Job, do: Do, leaving: threading.Event) -> str:
+    """The outcome of a job in a process of its own, and in the next where that one dies."""
+    for _ in range(TRIES):
+        with _workers(1) as pool, suppress(BrokenProcessPool):
+            return pool.submit(do, job.model_dump_json()).result()
+        if leaving.is_set():
             break
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(left)), mp_context=context) as pool:
-            found |= {outcome.variant: outcome for outcome in _outcomes(pool, left, workers)}
-        if len(found) < len(jobs):
-            say(f"a worker died; {len(jobs) - len(found)} cells are to go on in new ones (try {trial} of {TRIES})")
-    return [found.get(job.variant) or _died(job) for job in jobs]
+    return _died(job).model_dump_json()
 
 
-def _outcomes(pool: ProcessPoolExecutor, jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
-    """Outcomes as jobs end, until all have or the pool breaks."""
+def _outcomes(begin: Callable[[Job], Future[str]], jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
+    """Outcomes as jobs end, until all have or the pool that they began in breaks."""
     from emoloom.training.estimate import memory_available
 
     free, waiting = memory_available(), list(jobs)
@@ -60,7 +110,7 @@ def _outcomes(pool: ProcessPoolExecutor, jobs: Sequence[Job], workers: int) -> I
         while waiting or under_way:
             while waiting and may_begin(waiting[0], list(under_way.values()), workers, free):
                 job = waiting.pop(0)
-                under_way[pool.submit(run_job, job.model_dump_json())] = job
+                under_way[begin(job)] = job
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                 del under_way[future]
                 yield Outcome.model_validate_json(future.result())

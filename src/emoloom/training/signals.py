@@ -15,7 +15,9 @@ HELD = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def held_back() -> Iterator[Callable[[], int]]:
-    """Hold the first SIGINT or SIGTERM back until the block is left, then let it act; a second one acts at once.
+    """Hold the first SIGINT or SIGTERM back until the block is left, then let it act; a Ctrl-C after it acts at once.
+
+    A second SIGTERM is no impatience: a supervisor sends it to a worker, and so does the process that began it.
 
     Yields:
         A function that gives the number of the signal that is held back, or 0.
@@ -24,7 +26,7 @@ def held_back() -> Iterator[Callable[[], int]]:
     before = {number: signal.getsignal(number) for number in HELD}
 
     def note(number: int, _: FrameType | None) -> None:
-        if held:
+        if held and number == signal.SIGINT:
             _restore(before)
             signal.raise_signal(number)
         held.append(number)
