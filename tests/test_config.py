@@ -227,3 +227,14 @@ def test_a_config_knows_where_each_value_was_given_and_is_equal_without_it(tmp_p
     assert config.sources["run.seed"] == f"file {path.name}"
     assert Config().sources == {}
     assert Config(run=RunSettings(seed=3)).sources == {"run.seed": "a program"}
+
+
+def test_a_folder_is_taken_as_it_is_whatever_its_name() -> None:
+    """TOML cannot write every path."""
+    for name in ("/data/\U0001f600", "/data/𠮷", '/data/"quoted" \\ and\ttabbed', "[1]"):
+        assert load_config(None, (), name).data.data_dir == name
+
+
+def test_a_number_that_no_json_can_hold_is_named() -> None:
+    with pytest.raises(InputError, match="a number of thousands of digits is no value"):
+        load_config(None, ("run.seed=0x" + "f" * 5000,))

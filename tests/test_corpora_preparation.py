@@ -10,7 +10,7 @@ import pytest
 
 from emoloom.config import DataSettings
 from emoloom.contract.parser import unfaithful_cues
-from emoloom.corpora.preparation import Prepared, prepare
+from emoloom.corpora.preparation import Prepared, check_names, prepare
 from emoloom.errors import InputError
 from emoloom.progress import no_tick
 
@@ -220,3 +220,19 @@ def test_a_text_that_two_corpora_evaluate_is_a_leak_of_both(tmp_path: Path) -> N
     found = prepared(source_a=own, evaluate=tuple(files))
     assert found.facts["leaks_removed"] == dict.fromkeys(files, 1)
     assert [made.text for made in found.training] == ["another joy"]
+
+
+def test_labels_are_shuffled_among_the_rows_that_are_trained_on() -> None:
+    """Rows for promotion and rows to shuffle are drawn by the same hash: what is held out must not take the noise."""
+    asked = {"source_b": "builtin", "share_a": 0.5, "source_a": "builtin"}
+    settings = [DataSettings.model_validate(asked | {"shuffled_b": share}) for share in (0.0, 0.4)]
+    plain, noisy = (prepare(each, 0, no_tick, promotion_rows=300).training for each in settings)
+    assert [row.text for row in plain] == [row.text for row in noisy]
+    moved = sum(one.target.labels != other.target.labels for one, other in zip(plain, noisy, strict=True))
+    assert 0.3 * len(plain) < moved <= 0.4 * len(plain) + 1
+
+
+def test_the_probe_is_no_source() -> None:
+    for key in ("source_a", "source_b"):
+        with pytest.raises(InputError, match="builtin-probe: its training rows are those of builtin"):
+            check_names(DataSettings.model_validate({key: "builtin-probe"}))

@@ -13,7 +13,7 @@ from emoloom.scoring.fidelity import fidelity
 from emoloom.scoring.halving import level_of_rung, n_to_keep, promote, promoted
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.statistics import Draws
-from emoloom.screening.rungs import Speed, affordable, plan_rungs
+from emoloom.screening.rungs import Speed, plan_rungs
 
 DRAWS = Draws(200, 0, "c")
 SAME = dict.fromkeys("abcd", 1.0)
@@ -39,7 +39,7 @@ def readers(n: int = 400) -> dict[str, Floats]:
 
 
 def test_the_worse_are_stopped_by_evidence_and_ties_go_on_where_there_is_budget() -> None:
-    decisions = promote(readers(), accuracy, DRAWS, keep=1, affordable=4, n_rungs=3, seconds=SAME)
+    decisions = promote(readers(), accuracy, DRAWS, keep=1, n_rungs=3, seconds=SAME, seconds_left=4.0)
     assert [(d.variant, d.fate) for d in decisions] == [
         ("a", "promoted"), ("b", "promoted"), ("c", "worse"), ("d", "worse"),
     ]  # fmt: skip
@@ -51,12 +51,12 @@ def test_the_worse_are_stopped_by_evidence_and_ties_go_on_where_there_is_budget(
 
 
 def test_a_tie_without_budget_is_called_that() -> None:
-    decisions = promote(readers(), accuracy, DRAWS, keep=1, affordable=1, n_rungs=3, seconds=SAME)
+    decisions = promote(readers(), accuracy, DRAWS, keep=1, n_rungs=3, seconds=SAME, seconds_left=1.5)
     assert [d.fate for d in decisions] == ["promoted", "no-budget", "worse", "worse"]
 
 
 def test_those_that_the_next_rung_wants_go_on_however_bad_they_are() -> None:
-    decisions = promote(readers(), accuracy, DRAWS, keep=3, affordable=0, n_rungs=2, seconds=SAME)
+    decisions = promote(readers(), accuracy, DRAWS, keep=3, n_rungs=2, seconds=SAME, seconds_left=0.0)
     assert promoted(decisions) == ["a", "b", "c"]
 
 
@@ -64,9 +64,20 @@ def test_of_equal_scores_the_cheaper_goes_on() -> None:
     """Before anybody has learnt anything a name decides nothing."""
     nobody = {name: answers(np.zeros(400)) for name in "abcd"}
     seconds = {"a": 9.0, "b": 3.0, "c": 1.0, "d": 3.0}
-    decisions = promote(nobody, accuracy, DRAWS, keep=2, affordable=3, n_rungs=3, seconds=seconds)
+    decisions = promote(nobody, accuracy, DRAWS, keep=2, n_rungs=3, seconds=seconds, seconds_left=7.0)
     assert promoted(decisions) == ["c", "b", "d"]
     assert decisions[-1].fate == "no-budget"
+
+
+def test_what_a_stopped_variant_would_have_cost_buys_no_dearer_tie() -> None:
+    """20 s are left and the best takes 10: `b` would take 1 and is worse, `c` ties and would take 100."""
+    row = np.arange(400)
+    found = {"a": answers(row % 10 < 8), "b": answers(row % 10 < 3), "c": answers((row % 10 < 8) & (row > 1)),
+             "d": answers((row % 10 < 8) & (row > 2))}  # fmt: skip
+    seconds = {"a": 10.0, "b": 1.0, "c": 100.0, "d": 1.0}
+    decisions = promote(found, accuracy, DRAWS, keep=1, n_rungs=2, seconds=seconds, seconds_left=20.0)
+    fates = {decision.variant: decision.fate for decision in decisions}
+    assert fates == {"a": "promoted", "c": "no-budget", "d": "no-budget", "b": "worse"}  # d does not overtake c
 
 
 def test_the_error_is_spread_over_the_promotions() -> None:
@@ -89,7 +100,7 @@ def test_a_plan_never_costs_more_than_was_granted(budget: float, n_rungs: int, g
     before, order = 0, sorted(SPEEDS)
     for rung in rungs:
         seconds = {name: speed.seconds(rung.tokens - before) for name, speed in SPEEDS.items()}
-        assert affordable(order[: rung.variants], seconds, rung.seconds + 0.1) == rung.variants
+        assert sum(seconds[name] for name in order[: rung.variants]) <= rung.seconds + 0.1
         before = rung.tokens
 
 
@@ -155,5 +166,5 @@ def test_many_variants_at_many_rungs_can_still_be_told_to_be_worse() -> None:
     found = {name: answers(generator.random(60) < score) for name, score in
              (("best", 0.95), *((f"bad{n}", 0.05) for n in range(16)))}  # fmt: skip
     seconds = dict.fromkeys(found, 1.0)
-    decisions = promote(found, accuracy, DRAWS, keep=1, affordable=17, n_rungs=8, seconds=seconds)
+    decisions = promote(found, accuracy, DRAWS, keep=1, n_rungs=8, seconds=seconds, seconds_left=17.0)
     assert [decision.fate for decision in decisions] == ["promoted", *["worse"] * 16]

@@ -9,9 +9,10 @@ import pytest
 
 from emoloom.config import Config
 from emoloom.errors import InputError
-from emoloom.screening.cells import course_key, train_key
+from emoloom.models.candidates import Candidate
+from emoloom.screening.cells import course_key, finished_weights, train_key
 from emoloom.screening.data import read_costs, read_facts
-from emoloom.screening.plan import PlannedCandidate
+from emoloom.screening.plan import Plan, PlannedCandidate, parse_budget, write_plan
 from emoloom.screening.training_log import read_training_log
 from emoloom.store import RunFolder
 
@@ -42,6 +43,32 @@ def test_what_decides_nothing_is_not() -> None:
     more = PLANNED.granted(20, 1.0)
     assert course_key("i", more, Config(), "d", FACTS) == key()
     assert train_key("i", more, Config(), "d", FACTS) != train_key("i", PLANNED, Config(), "d", FACTS)
+
+
+def test_another_training_version_is_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key()
+    monkeypatch.setattr("emoloom.screening.cells.TRAINING_VERSION", 10**6)
+    assert key() != before
+
+
+def test_weights_of_a_candidate_whose_files_have_changed_are_not_used(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    write_plan(run.plan, Plan(candidates={"m": PLANNED}))
+    candidate = Candidate(
+        name="m", control="", folder="f", identity="another", architecture="a", bos_id=None, eos_id=0, licence="",
+        source="", files={},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="not those that were trained") as found:
+        finished_weights(run, candidate)
+    assert found.value.code == "candidate-changed"
+    with pytest.raises(InputError, match="is not trained"):
+        finished_weights(run, candidate.model_copy(update={"identity": "i"}))
+
+
+@pytest.mark.parametrize("budget", ["0s", "9" * 400 + " tokens", "1e5 tokens", "-1 s"])
+def test_what_is_no_budget_is_named_with_its_setting(budget: str) -> None:
+    with pytest.raises(InputError, match=r"^screening\.budget: '.{1,40}' is no budget"):
+        parse_budget(budget, "screening.budget")
 
 
 @pytest.mark.parametrize("text", ["[]", '{"m": 3}', '{"shares": {}}'])

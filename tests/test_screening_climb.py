@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from tests.tiny_runs import rung_config as settings
 
 from emoloom import pipeline, store
 from emoloom.models.candidates import prepare
-from emoloom.records import STOPPED, Leaderboard
+from emoloom.records import STOPPED, Example, Leaderboard
 from emoloom.scoring.halving import ControlOrder, RungTable, check_controls, with_rungs
-from emoloom.screening import climb
+from emoloom.screening import climb, decisions, engines, jobs
+from emoloom.screening.data import read_data
 from emoloom.screening.engines import may_begin
 from emoloom.screening.jobs import Job, Outcome
-from emoloom.screening.plan import PlannedCandidate
+from emoloom.screening.plan import PlannedCandidate, read_plan
+from emoloom.screening.run_config import read_config
 from emoloom.store import RunFolder
 
 
@@ -107,6 +110,74 @@ def test_a_finalist_is_what_training_at_once_would_have_been(climbed: Path, tiny
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+def test_another_variant_can_become_the_chosen_one(climbed: Path, tmp_path: Path) -> None:
+    """As it does where a candidate is added: the weights that are ranked are those of the rate in the plan."""
+    shutil.copytree(climbed, tmp_path / "t")
+    run, table = RunFolder(tmp_path / "t"), table_of(climbed)
+    config = read_config(run)
+    name, first = next(iter(table.chosen.items()))
+    other = name if first != name else f"{name}@0.5"
+    finalists = [variant for variant in (first, other) if run.rung(variant, 2).exists()]
+    entries = decisions.entries_of([name], config)
+    # both climbed to the end, or the other one ended below: its training is its own either way
+    weights = {variant: (run.climbing(variant) / "average.safetensors").read_bytes() for variant in (first, other)}
+    assert weights[first] != weights[other]
+    for variant in (other, first, other):
+        climb._move_in(run, config, table.model_copy(update={"chosen": {name: variant}}), entries)
+        assert (run.training(name) / "average.safetensors").read_bytes() == weights[variant]
+        assert read_plan(run.plan).candidates[name].rate_factor == entries[variant].factor
+    assert {v: (run.climbing(v) / "average.safetensors").read_bytes() for v in (first, other)} == weights
+    assert first in finalists
+
+
+def test_costs_decide_nothing(climbed: Path, tiny: Path, tmp_path: Path) -> None:
+    """Killed between plan and costs, or told to remove a damaged file: the screen goes on to the same table."""
+    shutil.copytree(climbed, tmp_path / "t")
+    (tmp_path / "t" / "costs.json").unlink()
+    root = pipeline.screen(settings(tiny, tmp_path))
+    same_bytes(climbed, root)
+
+
+def test_answers_to_other_promotion_rows_are_not_taken(climbed: Path, tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(climbed, tmp_path / "t")
+    run, name = RunFolder(tmp_path / "t"), f"dir:{tiny}"
+    config = read_config(run)
+    candidate, planned = prepare(name, tmp_path, offline=True), read_plan(run.plan).candidates[name]
+    rung = read_plan(run.plan).rungs[0]
+    job = Job(run=str(run.root), variant=name, candidate=candidate, planned=planned.granted(rung.tokens, 1.0), rung=1)
+    before = store.read_json(run.rung(name, 1))
+    jobs._rung_cell(run, config, read_data(run, config), job)
+    assert store.read_json(run.rung(name, 1)) == before
+    rows = store.read_records(run.promotion_rows, Example)
+    store.write_records(run.promotion_rows, [row.model_copy(update={"text": f"Now {row.text}"}) for row in rows])
+    jobs._rung_cell(run, config, read_data(run, config), job)
+    after = store.read_json(run.rung(name, 1))
+    assert (after["weights"], after["key"] != before["key"]) == (before["weights"], True)
+    assert after["predictions"] != before["predictions"]
+
+
+def test_where_every_finalist_fails_the_screen_still_ends_with_a_row_for_each(tiny: Path, tmp_path: Path) -> None:
+    honest, name = engines.run_jobs, f"dir:{tiny}"
+
+    def failing(jobs: Sequence[Job], *rest: Any) -> list[Outcome]:
+        if jobs[0].rung == 1:
+            return honest(jobs, *rest)
+        return [Outcome(variant=job.variant, code="nan-loss", line="the loss is no number") for job in jobs]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emoloom.screening.climb.run_jobs", failing)
+        root = pipeline.screen(settings(tiny, tmp_path))
+    table = table_of(root)
+    assert (len(table.decisions), table.chosen) == (1, {})
+    board = Leaderboard.model_validate_json((root / "scores" / "leaderboard.json").read_bytes())
+    failures = {system.name: system.failure for system in board.systems if system.failure}
+    assert set(failures) == {name, f"random:{name}"}
+    assert "nan-loss" in failures.values()
+    assert set(failures.values()) <= {"nan-loss", "stopped-at-rung-1"}
+    assert (root / "report.html").exists()
+    pipeline.print_run(root)
+
+
 def test_running_again_computes_nothing(climbed: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (climbed / "scores" / "leaderboard.json").read_bytes(), (climbed / "rungs.json").read_bytes()
 
@@ -120,8 +191,6 @@ def test_running_again_computes_nothing(climbed: Path, tiny: Path, monkeypatch: 
 
 
 def test_a_candidate_that_is_added_computes_its_own_cells_only(climbed: Path, tiny: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(climbed, tmp_path / "t")
     name, trained = f"dir:{tiny}", []
     with pytest.MonkeyPatch.context() as patch:
@@ -158,7 +227,7 @@ def a_worker_killed(folder: Path, command: bytes, among: Callable[[], Iterable[P
 
     def kill_one() -> None:
         while not killed and not stop.wait(0.02):
-            if not list(folder.glob("t/candidates/*/train/log.jsonl")):
+            if not list(folder.glob("t/candidates/*/climb/log.jsonl")):
                 continue
             for process in among():
                 with suppress(OSError):  # it ended meanwhile
@@ -190,9 +259,10 @@ def test_a_pool_divides_memory_too(tiny: Path, tmp_path: Path) -> None:
         name="c", identity="i", tokens=1, tokens_per_second=1.0, dtype="fp32", threads=1
     )  # fmt: skip
     small, large = (
-        Job(run="", variant=str(size), candidate=candidate, planned=planned, rung=1, memory_bytes=size)
+        Job(run="", variant=str(size), candidate=candidate, rung=1,
+            planned=planned.model_copy(update={"memory_bytes": size}))
         for size in (3, 7)
-    )
+    )  # fmt: skip
     assert may_begin(large, [], workers=2, free=10)
     assert may_begin(small, [large], workers=2, free=10)
     assert not may_begin(large, [large], workers=2, free=10)

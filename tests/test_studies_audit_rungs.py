@@ -63,7 +63,7 @@ def holds(found: Audit) -> bool:
 def test_a_screen_with_rungs_passes(climbed: Path) -> None:
     found = audited(climbed)
     assert holds(found), found.findings
-    assert not list(climbed.glob("candidates/*/train/step-*"))  # four times the weights, a variant
+    assert not list(climbed.glob("candidates/*/climb/step-*"))  # four times the weights, a variant
     run = RunFolder(climbed)
     table = store.read_record(run.rungs, RungTable)
     n_cells = sum(len(decisions) for decisions in table.decisions)
@@ -85,10 +85,10 @@ def test_a_screen_that_is_under_way_keeps_checkpoints_and_they_are_looked_at(tin
         patch.setattr("emoloom.screening.climb.forget_checkpoints", lambda *_: None)
         root = pipeline.screen(rung_config(tiny, tmp_path))
     assert holds(audited(root)), audited(root).findings
-    weights = next(root.glob("candidates/*/train/step-*")) / "weights.safetensors"
+    weights = next(root.glob("candidates/*/climb/step-*")) / "weights.safetensors"
     flip_byte(weights, -1)
     found = [one for one in audited(root).findings if one.file == RunFolder(root).shown(weights)]
-    assert any("train/step-" in one.what and "stage.json lists" in one.what for one in found), found
+    assert any("climb/step-" in one.what and "stage.json lists" in one.what for one in found), found
 
 
 def test_one_candidate_alone_can_be_audited(parts: Parts) -> None:

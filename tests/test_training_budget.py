@@ -220,7 +220,7 @@ def test_the_screen_goes_on_without_what_does_not_fit(tmp_path: Path, monkeypatc
     assert set(loaded) == {names[1]}
     costs = store.read_json(run / "costs.json")[names[1]]
     assert costs["estimate"].keys() == {
-        "training_seconds", "decoding_seconds", "decoding_seconds_a_row", "memory_bytes"
+        "training_seconds", "decoding_seconds", "memory_bytes"
     }  # fmt: skip
     assert costs["memory_bytes"] > 0
 

@@ -272,7 +272,8 @@ def load_config(path: Path | None = None, overrides: tuple[str, ...] = (), data_
         sources[_apply_override(tree, override)] = "--set"
         where = f"{path or 'built-in defaults'} with --set"
     if data_dir:
-        sources[_apply_override(tree, f"data.data_dir={json.dumps(data_dir)}")] = "--data-dir"
+        sources[_apply_override(tree, "data.data_dir=")] = "--data-dir"
+        tree["data"]["data_dir"] = data_dir  # a path as it is: TOML has no way to write some of them
     config = config_from_json(tree, where)
     config._sources.update(sources)
     return config
@@ -321,8 +322,9 @@ def config_from_json(tree: dict[str, Any], where: str) -> Config:
         key = ".".join(str(part) for part in first["loc"])
         message = f"{key} = {_short(repr(first['input']))}: {first['msg']}"
         raise InputError(message, where=where, next_step="see `emoloom init` for every key and its range") from error
-    except _NoSettingError as error:
-        raise InputError(f"{error} is no value that a setting can have", where=where) from error
+    except ValueError as error:
+        what = error if isinstance(error, _NoSettingError) else "a number of thousands of digits"
+        raise InputError(f"{what} is no value that a setting can have", where=where) from error
 
 
 def with_changes(config: Config, changes: Mapping[str, Any], where: str) -> Config:
@@ -342,7 +344,7 @@ def with_changes(config: Config, changes: Mapping[str, Any], where: str) -> Conf
     return changed
 
 
-class _NoSettingError(Exception):
+class _NoSettingError(ValueError):
     pass
 
 
@@ -351,17 +353,15 @@ def _refuse_value(value: object) -> None:
 
 
 def _short(reason: object) -> str:
-    text = str(reason)
-    return text if len(text) <= 100 else f"{text[:100]}..."
+    return f"{text[:100]}..." if len(text := str(reason)) > 100 else text
 
 
 def _check_keys(tree: dict[str, Any], where: str) -> None:
+    sections = Config.model_fields
     for section, branch in tree.items():
-        field = Config.model_fields.get(section)
+        field = sections.get(section)
         if field is None:
-            raise InputError(
-                f"unknown section [{section}]", where=where, next_step=nearest(section, Config.model_fields)
-            )
+            raise InputError(f"unknown section [{section}]", where=where, next_step=nearest(section, sections))
         keys = getattr(field.annotation, "model_fields", {})
         for key in branch if isinstance(branch, dict) else ():
             if key not in keys:

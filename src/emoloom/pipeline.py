@@ -244,7 +244,7 @@ def _train_one(run: RunFolder, config: Config, data: Data, processes: Processes,
 
 def _decode_one(run: RunFolder, config: Config, data: Data, candidate: Candidate) -> None:
     name = candidate.name
-    weights, digest = cells.trained_weights(run.training(name), name)
+    weights, digest = cells.own_weights(run, candidate)
     rows = {run.slug(corpus): (store.file_digest(run.evaluation_rows(corpus)), examples)
             for corpus, examples in data.evaluation.items()}  # fmt: skip
     facts = decode_cell(run.predictions(name, TRAINED), candidate, weights, digest, config, rows)

@@ -26,6 +26,7 @@ from emoloom.durable import file_digest as file_digest
 from emoloom.durable import write_whole
 from emoloom.errors import InputError
 from emoloom.records import Record
+from emoloom.seal import put_away
 
 RecordType = TypeVar("RecordType", bound=Record)
 STAGE_FILE = "stage.json"
@@ -34,8 +35,10 @@ TRAINED, UNTRAINED = "trained", "untrained"
 FORMAT = "emoloom.records"
 FORMAT_VERSION = 1
 SEAL_FORMAT = "emoloom.seal/1"
-_UNSEALED = re.compile(r"seal\.json|costs\.json|elapsed\.json|\.lock|\..*\.(part|partial)")
-"""Names of files and folders that are no part of a result: measured times, the lock, what is not finished."""
+_UNSEALED = {"seal.json", "costs.json", "elapsed.json", ".lock"}
+"""Files that are no part of a result: measured times, the lock."""
+_UNFINISHED = re.compile(r"\..*\.(part|partial)")
+"""Names of files and folders that are not finished."""
 
 
 def digest_of(value: Any) -> str:
@@ -262,6 +265,10 @@ class RunFolder:
         """Folder of a candidate's training: checkpoints, log, final weights."""
         return self.root / "candidates" / self.slug(candidate) / "train"
 
+    def climbing(self, variant: str) -> Path:
+        """Folder of a variant's training from rung to rung; a finalist's becomes its candidate's `training`."""
+        return self.root / "candidates" / self.slug(variant) / "climb"
+
     def training_data_id(self) -> str:
         """Digest of everything that is trained on."""
         return digest_of([file_digest(self.training_rows), file_digest(self.training_pairs)])
@@ -307,7 +314,9 @@ class RunFolder:
         return {
             self.shown(path): file_digest(path)
             for path in sorted(self.root.rglob("*"))
-            if path.is_file() and not any(map(_UNSEALED.fullmatch, path.relative_to(self.root).parts))
+            if path.is_file()
+            and path.name not in _UNSEALED
+            and not any(map(_UNFINISHED.fullmatch, path.relative_to(self.root).parts))
         }
 
     def shown(self, path: Path) -> str:
@@ -322,9 +331,8 @@ class RunFolder:
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Hold the run for this process, and seal it when the work is done."""
-        with self.locked():
+        with self.locked(), put_away(self.seal, self.write_seal):
             yield
-            self.write_seal()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

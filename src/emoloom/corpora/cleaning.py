@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from emoloom.corpora.manifest import CorpusData, FileRecord, Manifest, OfficialCount, Reading, Source, SplitRows
@@ -34,10 +34,14 @@ def part_leaks(train: Iterable[Example], held_out: Iterable[Example]) -> Parted:
     return Parted(tuple(kept), tuple(leaked))
 
 
-def without_groups_of(train: Iterable[Example], held_out: Iterable[Example]) -> list[Example]:
-    """Training examples that are of no dialogue, respondent or other group that a held-out one of the corpus is of."""
+def apart_from(train: Iterable[Example], held_out: Sequence[Example]) -> list[Example]:
+    """Training examples that are no held-out one, nor of the dialogue, respondent or other group of one."""
     groups = {(example.corpus, example.group) for example in held_out if example.group}
-    return [example for example in train if (example.corpus, example.group) not in groups]
+    ids = {(example.corpus, example.id) for example in held_out}
+    return [
+        example for example in train
+        if (example.corpus, example.group) not in groups and (example.corpus, example.id) not in ids
+    ]  # fmt: skip
 
 
 def n_leaked(training: Iterable[TrainingRow], held_out: Iterable[Example]) -> int:

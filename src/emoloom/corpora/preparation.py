@@ -16,7 +16,7 @@ from emoloom.affect.weak_vad import WeakVad, fit_weak_vad
 from emoloom.config import DataSettings
 from emoloom.contract.prompt import LABELS
 from emoloom.corpora import builtin
-from emoloom.corpora.cleaning import comparable_text, part_leaks, without_groups_of
+from emoloom.corpora.cleaning import apart_from, comparable_text, part_leaks
 from emoloom.corpora.jsonl import PREFIX as JSONL
 from emoloom.corpora.jsonl import require_file
 from emoloom.corpora.manifest import CorpusData
@@ -74,6 +74,10 @@ def check_names(settings: DataSettings) -> None:
             require_file(plain)
         elif plain:
             corpus_source(plain)
+    if builtin.PROBE.name in (settings.source_a, settings.source_b):
+        raise InputError(
+            "its training rows are those of builtin", where=builtin.PROBE.name, next_step="train on builtin instead"
+        )
 
 
 def prepare(
@@ -107,7 +111,7 @@ def prepare(
     _check_evaluation(evaluation)
     guess = fit_label_guess(labelled_texts(trained_on)) if settings.gold_vad else None
     promotion = _promotion(evaluation, own, promotion_rows, weak, seed)
-    sources = {name: without_groups_of(_as_asked(name, own[name], settings, seed), promotion) for name in shares}
+    sources = {name: _as_asked(name, apart_from(own[name], promotion), settings, seed) for name in shares}
     held_out = evaluation | ({PROMOTION: promotion} if promotion else {})
     training, left_out, removed = _training_rows(sources, held_out, weak, lexicon, guess)
     pairs = _training_pairs(training, held_out, weak, lexicon) if settings.flip_share else []

@@ -48,7 +48,7 @@ def print_plan(
 def print_rungs(table: RungTable) -> None:
     """Every decision, rung by rung."""
     console = Console()
-    for rung, decisions in zip(table.rungs, table.decisions, strict=True):
+    for rung, decisions in zip(table.rungs, table.decisions, strict=False):
         shown = Table("variant", "macro-F1", "fate", "against", "difference", "p",
                       title=f"Rung {rung['number']:.0f}: {rung['tokens']:,.0f} tokens, promotion slice")  # fmt: skip
         for d in decisions:

@@ -111,8 +111,8 @@ def best_first(scores: Mapping[str, float], seconds: Mapping[str, float]) -> lis
 
 
 def promote(
-    by_unit: Mapping[str, Floats], statistic: Statistic, draws: Draws, *, keep: int, affordable: int, n_rungs: int,
-    seconds: Mapping[str, float],
+    by_unit: Mapping[str, Floats], statistic: Statistic, draws: Draws, *, keep: int, n_rungs: int,
+    seconds: Mapping[str, float], seconds_left: float,
 ) -> list[Decision]:  # fmt: skip
     """Decide every variant of a rung.
 
@@ -124,9 +124,9 @@ def promote(
         statistic: summed columns to the ranked metric.
         draws: of the tests.
         keep: variants that the next rung wants.
-        affordable: variants that it can pay for; at least `keep` go on whatever it is.
         n_rungs: rungs of the whole screen.
         seconds: what going on costs each variant.
+        seconds_left: of the budget, less what the later rungs are planned to cost; the `keep` best go on regardless.
 
     Returns:
         One decision a variant, best first.
@@ -142,11 +142,13 @@ def promote(
         Decision(variant=name, score=scores[name], fate="promoted", against="", difference=None, p_adjusted=None)
         for name in leaders
     ]
-    free = max(affordable, keep) - keep
+    left, lasts = seconds_left - sum(seconds[name] for name in leaders), True
     for pair in pairs:
         p = adjusted[pair]
-        fate: Fate = "worse" if p <= level_of_rung(n_rungs) else "promoted" if free > 0 else "no-budget"
-        free -= fate == "promoted"
+        is_tied = p > level_of_rung(n_rungs)
+        lasts = lasts and not (is_tied and seconds[pair[1]] > left)  # whoever is behind it does not overtake it
+        fate: Fate = "worse" if not is_tied else "promoted" if lasts else "no-budget"
+        left -= seconds[pair[1]] if fate == "promoted" else 0.0
         decisions.append(Decision(
             variant=pair[1], score=scores[pair[1]], fate=fate, against=bar, difference=-tested[pair].difference,
             p_adjusted=p,

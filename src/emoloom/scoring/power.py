@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from scipy import stats
-
 from emoloom.scoring.statistics import LEVEL, NO_DIFFERENCE
 
 POWER = 0.8
@@ -60,5 +58,9 @@ def needed_units(
 
 
 def _quantiles(level: float, power: float, freedom: int | None = None) -> float:
-    quantile = NormalDist().inv_cdf if freedom is None else stats.t(freedom).ppf
+    quantile = NormalDist().inv_cdf
+    if freedom is not None:
+        from scipy import stats
+
+        quantile = stats.t(freedom).ppf
     return float(quantile(1 - level / 2) + quantile(power))

@@ -18,16 +18,18 @@ from emoloom.progress import Tick, bar, no_tick, say
 from emoloom.records import Example, TrainingPair, TrainingRow
 from emoloom.screening import encoders
 from emoloom.screening.clock import clock
-from emoloom.screening.data import Data, states_of
+from emoloom.screening.data import Data
 from emoloom.screening.forecast import material_of, measure_speed, refuse_unless_it_fits
 from emoloom.screening.merging import keep_merged
-from emoloom.screening.plan import PlannedCandidate, parse_budget, tokens_of
+from emoloom.screening.plan import PlannedCandidate, parse_budget, read_plan, tokens_of
 from emoloom.store import RunFolder
 
 if TYPE_CHECKING:
     from emoloom.training.processes import Processes
 
 KEY = "key"
+TRAINING_VERSION = 1
+"""Raise it with every change of what the same settings train to: a run of before is not to be continued or compared."""
 WITHOUT_EFFECT = {"budget", "dtype", "checkpoint_steps", "gradient_checkpointing"}
 """Training settings that change no weight, or stand resolved in the plan."""
 
@@ -75,11 +77,12 @@ def plan_candidate(
         tokens_per_second=speed,
         dtype=dtype,
         threads=threads,
+        memory_bytes=memory,
+        decoding_seconds_a_row=decoding,
     )
-    times = len(states_of(config, candidate.name))
     costs = {
         "training_seconds": round(planned.tokens / speed, 1), "memory_bytes": memory,
-        "decoding_seconds_a_row": decoding, "decoding_seconds": round(decoding * len(evaluation) * times, 1),
+        "decoding_seconds": round(decoding * len(evaluation), 1),
     }  # fmt: skip
     say(f"{candidate.name}: {planned.tokens:,} tokens at {speed:,.0f} a second: {costs['training_seconds']:,.0f} s"
         f"{f' in {memory / 1e9:.1f} GB of memory' if memory else ''}; decoding, about "
@@ -116,7 +119,8 @@ def course_key(identity: str, planned: PlannedCandidate, config: Config, data_id
     """Key of a training whatever its budget: with equal ones a larger budget goes on where a smaller one ended."""
     settings = training_settings(planned, config).model_dump(mode="json", exclude=WITHOUT_EFFECT)
     drawn = [facts["shares"], config.data.flip_share, facts["lexicon_id"]]
-    return store.digest_of([identity, contract_id(), data_id, settings, planned.dtype, config.run.seed, drawn])
+    how = [TRAINING_VERSION, contract_id(), settings, planned.dtype, config.run.seed]
+    return store.digest_of([identity, data_id, how, drawn])
 
 
 def training_settings(planned: PlannedCandidate, config: Config) -> TrainingSettings:
@@ -182,14 +186,29 @@ def trained_weights(folder: Path, name: str) -> tuple[Path, str]:
     return weights, digest
 
 
-def finished_weights(run: RunFolder, name: str) -> tuple[Path, str]:
-    """`trained_weights` for a command that is about one candidate: what a screen passes over ends it.
+def own_weights(run: RunFolder, candidate: Candidate) -> tuple[Path, str]:
+    """`trained_weights` of a candidate whose files are still those that were planned and trained.
 
     Raises:
-        InputError: it was not finished, or the weights are not the ones it wrote.
+        CandidateError: they are others, such as another tokenizer, or see there.
+    """
+    planned = read_plan(run.plan).candidates.get(candidate.name)
+    if planned is not None and planned.identity != candidate.identity:
+        raise CandidateError(
+            "its files are not those that were trained", where=candidate.name,
+            next_step="bring those back, or run `emoloom screen` again", code="candidate-changed",
+        )  # fmt: skip
+    return trained_weights(run.training(candidate.name), candidate.name)
+
+
+def finished_weights(run: RunFolder, candidate: Candidate) -> tuple[Path, str]:
+    """`own_weights` for a command that is about one candidate: what a screen passes over ends it.
+
+    Raises:
+        InputError: the training was not finished, or files or weights are not those of it.
     """
     try:
-        return trained_weights(run.training(name), name)
+        return own_weights(run, candidate)
     except CandidateError as error:
         raise InputError(error.what, where=error.where, next_step=error.next_step, code=error.code) from error
 

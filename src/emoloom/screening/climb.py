@@ -14,7 +14,7 @@ from emoloom.progress import say
 from emoloom.records import Failure
 from emoloom.scoring.halving import RungTable
 from emoloom.scoring.metrics import Floats
-from emoloom.screening.data import Data, read_costs
+from emoloom.screening.data import Data
 from emoloom.screening.decisions import (
     Entry,
     decide,
@@ -74,8 +74,6 @@ def climb(run: RunFolder, config: Config, data: Data, candidates: Sequence[Candi
                 say(f"{each.variant} failed at rung {rung.number}: {each.line} [{each.code}]")
                 failed[each.variant] = rung.number, Failure(stage=TRAINING, code=each.code, line=each.line)
         through = [each.variant for each in outcomes if not each.code]
-        if not through:
-            _write_failures(run, {entries[name].candidate: row for name, (_, row) in failed.items()})
         return {name: read_columns(run, data, name, rung.number) for name in through}
 
     table = decide(config, rungs, entries, speeds_of(run, config, entries), answers)
@@ -91,7 +89,7 @@ def forget_checkpoints(run: RunFolder, variants: Iterable[str]) -> None:
     from emoloom.training import checkpoint
 
     for name in variants:
-        checkpoint.forget(run.training(name))
+        checkpoint.forget(run.climbing(name))
 
 
 def _costs(run: RunFolder, variant: str, rungs: Sequence[Rung]) -> dict[str, float]:
@@ -116,11 +114,10 @@ def do_cells(
         tokens: of each, from its beginning.
         number: of the rung, under which cells are kept.
     """
-    planned, costs = read_plan(run.plan).candidates, read_costs(run)
+    planned = read_plan(run.plan).candidates
     jobs = [
         Job(
             run=str(run.root.resolve()), variant=entry.name, candidate=candidates[entry.candidate], rung=number,
-            memory_bytes=costs[entry.candidate]["estimate"]["memory_bytes"],
             planned=planned[entry.candidate].granted(tokens, entry.factor),
         )
         for entry in entries
@@ -158,13 +155,15 @@ def _move_in(run: RunFolder, config: Config, table: RungTable, entries: Mapping[
     }
     for name, variant in table.chosen.items():
         planned[name] = planned[name].granted(int(table.rungs[-1]["tokens"]), entries[variant].factor)
-        if variant != name:
-            _adopt(run.training(variant), run.training(name))
+        _adopt(run.climbing(variant), run.training(name))
     write_plan(run.plan, plan.model_copy(update={"candidates": planned}))
 
 
 def _adopt(source: Path, folder: Path) -> None:
-    """Make a finished training another folder's own: hard links, so that no weights are copied."""
+    """Make a finished climb the candidate's training: hard links, so that no weights are copied.
+
+    The climb stays as it is: another variant may be the chosen one once a candidate is added.
+    """
     store.remove_folder(folder)
     folder.mkdir(parents=True)
     for path in source.iterdir():

@@ -8,17 +8,16 @@ from typing import NamedTuple
 from emoloom import store
 from emoloom.config import Config
 from emoloom.corpora.preparation import PROMOTION
-from emoloom.errors import InputError
 from emoloom.models.candidates import parse_name
 from emoloom.records import STOPPED, Failure, Prediction
-from emoloom.scoring.halving import ControlOrder, Decision, RungTable, best_first, n_to_keep, promote, promoted
+from emoloom.scoring.halving import ControlOrder, Decision, RungTable, n_to_keep, promote, promoted
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.scorecard import ranked_metric, ranking_columns
 from emoloom.scoring.statistics import Draws, Statistic, compare
-from emoloom.screening.data import Data, read_costs
+from emoloom.screening.data import Data
 from emoloom.screening.failures import TRAINING
 from emoloom.screening.plan import parse_budget, read_plan
-from emoloom.screening.rungs import Rung, Speed, affordable
+from emoloom.screening.rungs import Rung, Speed
 from emoloom.store import RunFolder
 
 Answers = Callable[[Sequence[str], Rung], dict[str, Floats]]
@@ -46,17 +45,17 @@ def entries_of(candidates: Sequence[str], config: Config) -> dict[str, Entry]:
 
 def granted_seconds(config: Config) -> float:
     """The budget of the whole screen."""
-    return parse_budget(config.screening.budget).seconds or 0.0
+    return parse_budget(config.screening.budget, "screening.budget").seconds or 0.0
 
 
 def speeds_of(run: RunFolder, config: Config, entries: Mapping[str, Entry]) -> dict[str, Speed]:
     """What each variant was estimated to cost before any was trained."""
-    planned, costs = read_plan(run.plan).candidates, read_costs(run)
+    planned = read_plan(run.plan).candidates
     rows = config.screening.promotion_rows
     return {
         name: Speed(
             tokens_per_second=planned[entry.candidate].tokens_per_second,
-            decoding_seconds=costs[entry.candidate]["estimate"]["decoding_seconds_a_row"] * rows,
+            decoding_seconds=planned[entry.candidate].decoding_seconds_a_row * rows,
         )
         for name, entry in entries.items()
     }
@@ -74,8 +73,7 @@ def decide(
 ) -> RungTable:
     """Go from rung to rung: who is promoted, whether controls stand where they must, which variant each finalist is.
 
-    Raises:
-        InputError: no variant got through a rung.
+    Where everybody fails at a rung, the table ends there without a finalist.
     """
     draws = Draws(config.scoring.bootstrap, config.run.seed, PROMOTION)
     left, entering = granted_seconds(config), list(entries)
@@ -86,7 +84,8 @@ def decide(
         left -= sum(speeds[name].seconds(rung.tokens - before) for name in entering)
         columns = answers(entering, rung)
         if not columns:
-            raise InputError(f"no candidate got through rung {rung.number}", next_step="see why above")
+            entering = []
+            break
         macro_f1 = ranked_metric(next(iter(columns.values())))
         orders |= _orders(columns, entries, macro_f1, draws, rung.number)
         more = rungs[place + 1].tokens - rung.tokens if place + 1 < len(rungs) else 0
@@ -94,9 +93,8 @@ def decide(
         scores = {name: float(macro_f1(columns[name].sum(axis=0))) for name in columns}
         keep = n_to_keep(len(scores), config.screening.keep) if more else len(scores)
         later = sum(other.seconds for other in rungs[place + 2 :])
-        fits = affordable(best_first(scores, seconds), seconds, left - later)
-        table.append(tuple(promote(columns, macro_f1, draws, keep=keep, affordable=fits, n_rungs=len(rungs),
-                                   seconds=seconds)))  # fmt: skip
+        table.append(tuple(promote(columns, macro_f1, draws, keep=keep, seconds=seconds, seconds_left=left - later,
+                                   n_rungs=len(rungs))))  # fmt: skip
         entering = promoted(table[-1])
     chosen: dict[str, str] = {}
     for name in entering:  # best first

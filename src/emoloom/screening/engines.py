@@ -125,7 +125,7 @@ def may_begin(job: Job, under_way: Sequence[Job], workers: int, free: int) -> bo
         workers: processes.
         free: bytes of memory that were available before the first began.
     """
-    needed = sum(other.memory_bytes for other in (*under_way, job))
+    needed = sum(other.planned.memory_bytes for other in (*under_way, job))
     return not under_way or (len(under_way) < workers and needed <= free)
 
 
@@ -134,7 +134,7 @@ def _died(job: Job) -> Outcome:
 
 
 def _on_ray(jobs: Sequence[Job], address: str, threads: int) -> list[Outcome]:
-    """A Ray cluster whose machines see the run's folder under the same path."""
+    """A Ray cluster whose machines see the run's folder, the candidates' cache and the lexicon under the same paths."""
     try:
         import ray
     except ImportError as error:
@@ -148,7 +148,10 @@ def _on_ray(jobs: Sequence[Job], address: str, threads: int) -> list[Outcome]:
         ray.init(address=address or None, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     try:
         remote: Any = ray.remote(num_cpus=threads, max_retries=TRIES - 1)(run_job)
-        pending = [remote.remote(job.model_dump_json()) for job in jobs]
+        most = max((int(node["Resources"].get("memory", 0)) for node in ray.nodes() if node["Alive"]), default=0)
+        # a node takes no job beside others that its memory does not hold; alone, any may try
+        pending = [remote.options(memory=min(job.planned.memory_bytes, most)).remote(job.model_dump_json())
+                   for job in jobs]  # fmt: skip
         outcomes = []
         for job, reference in zip(jobs, pending, strict=True):
             try:

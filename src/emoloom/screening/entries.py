@@ -39,6 +39,8 @@ def prepared_entries(config: Config) -> list[Candidate]:
     from emoloom.corpora.preparation import check_names
 
     parse_budget(config.training.budget)
+    if config.screening.rungs > 1:
+        parse_budget(config.screening.budget, "screening.budget")
     check_names(config.data)
     names = config.candidates.names
     for name in names:

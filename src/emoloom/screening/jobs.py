@@ -1,4 +1,4 @@
-"""One cell of a rung as a job: all it needs is the run's folder, so that any process that sees it can do it."""
+"""One cell of a rung as a job: any process that sees the run's folder, the candidate and the lexicon can do it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from emoloom.models.candidates import Candidate
 from emoloom.records import Record
 from emoloom.screening import cells
 from emoloom.screening.data import Data, read_data
-from emoloom.screening.decoding_cells import decode_cell
+from emoloom.screening.decoding_cells import decode_cell, protocol_for
 from emoloom.screening.failures import with_named_failures
 from emoloom.screening.plan import PlannedCandidate
 from emoloom.screening.run_config import read_config
@@ -29,8 +29,6 @@ class Job(Record):
     planned: PlannedCandidate
     """With the rung's tokens and the variant's rate."""
     rung: int
-    memory_bytes: int = 0
-    """As estimated for training; 0 where there is no estimate."""
 
 
 class Outcome(Record):
@@ -66,20 +64,27 @@ def _rung_cell(run: RunFolder, config: Config, data: Data, job: Job) -> None:
     from emoloom.training.processes import Processes
 
     data_id, record = run.training_data_id(), run.rung(job.variant, job.rung)
-    key = cells.train_key(job.candidate.identity, job.planned, config, data_id, data.facts)
+    slice_id = store.file_digest(run.promotion_rows)
+    key = rung_key(cells.train_key(job.candidate.identity, job.planned, config, data_id, data.facts),
+                   protocol_for(job.candidate.name, config).id, slice_id)  # fmt: skip
     predictions = run.predictions(job.variant, f"rung-{job.rung}")
     if record.exists():
         done = store.read_json(record)
         if done["key"] == key and done["predictions"] == _digest(predictions):
             return
-    rows = {PROMOTION: (store.file_digest(run.promotion_rows), data.promotion)}
-    folder = run.training(job.variant)
+    rows = {PROMOTION: (slice_id, data.promotion)}
+    folder = run.climbing(job.variant)
     facts = cells.train_cell(folder, job.candidate, job.planned, config, data_id, data, Processes(), keep_state=True)
     weights, digest = cells.trained_weights(folder, job.variant)
     decoded = decode_cell(predictions, job.candidate, weights, digest, config, rows)
     store.write_json(record, {"key": key, "weights": digest, "predictions": _digest(predictions),
                               "seconds": facts["seconds"] + decoded["seconds"], "training_seconds": facts["seconds"],
                               "memory_bytes": facts["peak_bytes"]})  # fmt: skip
+
+
+def rung_key(train_key: str, protocol_id: str, slice_id: str) -> str:
+    """Key of a cell's record: what was trained, how the slice was answered, and the digest of its rows."""
+    return store.digest_of([train_key, protocol_id, slice_id])
 
 
 def _digest(predictions: Path) -> str:

@@ -35,6 +35,10 @@ class PlannedCandidate(Record):
     """Arithmetic of training, `auto` resolved."""
     threads: int
     """CPU threads of training, 0 resolved: another number adds up in another order."""
+    memory_bytes: int = 0
+    """As estimated for training, each process; 0 where there is no estimate."""
+    decoding_seconds_a_row: float = 0.0
+    """As estimated for answers: what the promotion slice will cost at a rung."""
     rate_factor: float = 1.0
     """Times `training.learning_rate`: the rate that did best at the rungs."""
 
@@ -52,11 +56,11 @@ class Plan(Record):
     """Fixed with the first screen: a candidate that is added later gets the same tokens."""
 
 
-def parse_budget(text: str) -> Budget:
-    """`"60000 tokens"`, `"90s"`, `"25m"` or `"1.5h"` as a budget."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(tokens|s|m|h)\s*", text)
+def parse_budget(text: str, where: str = "training.budget") -> Budget:
+    """`"60000 tokens"`, `"90s"`, `"25m"` or `"1.5h"` as a budget; `where` names the setting in an error."""
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*(tokens|s|m|h)\s*", text)
     if not match or float(match[1]) < (1 if match[2] == "tokens" else 1e-3):
-        raise InputError(f"'{text}' is no budget", where="training.budget", next_step="e.g. '60000 tokens' or '25m'")
+        raise InputError(f"'{text[:40]}' is no budget", where=where, next_step="e.g. '60000 tokens' or '25m'")
     if match[2] == "tokens":
         return Budget(int(float(match[1])), None)
     return Budget(None, float(match[1]) * _SECONDS[match[2]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from emoloom.errors import InputError
 from emoloom.records import Record
@@ -77,20 +77,3 @@ def plan_rungs(
         )
         for rung, n in enumerate(entering)
     )
-
-
-def affordable(order: Sequence[str], seconds: Mapping[str, float], seconds_left: float) -> int:
-    """How many of the variants, in this order, a rung can pay for from what is left.
-
-    Args:
-        order: variants, best first.
-        seconds: what the rung costs each.
-        seconds_left: of the budget, less what the later rungs are planned to cost.
-    """
-    n = 0
-    for name in order:
-        seconds_left -= seconds[name]
-        if seconds_left < 0:
-            break
-        n += 1
-    return n

@@ -8,6 +8,7 @@ from pathlib import Path
 from emoloom import store
 from emoloom.config import Config
 from emoloom.contract.prompt import clean_text
+from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.progress import say
 from emoloom.records import Example, Prediction
@@ -26,8 +27,9 @@ def export(root: Path, name: str, folder: Path, cache_dir: str) -> None:
 
     run, config = _with_candidate(root, name)
     with run.locked():
-        weights, _ = cells.finished_weights(run, name)
-        write(_prepared(name, config, cache_dir), weights, folder)
+        candidate = _prepared(name, config, cache_dir)
+        weights, _ = cells.finished_weights(run, candidate)
+        write(candidate, weights, folder)
 
 
 def predict(
@@ -46,17 +48,27 @@ def predict(
         InputError: a text is empty or too long, or the candidate is none of the run or is not trained.
         CandidateError: it cannot be loaded or run.
     """
+    rows = [_row(number, text) for number, text in enumerate(texts, start=1)]
     weights = None
     if root is not None:
         run, config = _with_candidate(root, name)
-        weights, _ = cells.finished_weights(run, name)
-    rows = [Example(id=str(n), corpus="", split="", text=clean_text(text)[0]) for n, text in enumerate(texts)]
+    candidate = _prepared(name, config, cache_dir)
+    if root is not None:
+        weights, _ = cells.finished_weights(run, candidate)
     cells.use_threads(config)
-    decoder = load_decoder(_prepared(name, config, cache_dir), weights, config)
+    decoder = load_decoder(candidate, weights, config)
     for start in range(0, len(rows), TEXTS_AT_ONCE):
         block = rows[start : start + TEXTS_AT_ONCE]
         answers = {answer.row_id: answer for answer in decoder.answer(block)}
         yield from (answers[row.id] for row in block)
+
+
+def _row(number: int, text: str) -> Example:
+    """A text as a row; an InputError that says which text it is where the contract takes no such text."""
+    try:
+        return Example(id=str(number), corpus="", split="", text=clean_text(text)[0])
+    except InputError as error:
+        raise InputError(error.what, where=f"text {number}", next_step=error.next_step) from error
 
 
 def _with_candidate(root: Path, name: str) -> tuple[RunFolder, Config]:

@@ -14,7 +14,9 @@ from emoloom.scoring.halving import RungTable
 from emoloom.scoring.metrics import Floats
 from emoloom.screening import cells
 from emoloom.screening.decisions import Entry, decide, entries_of, read_columns, speeds_of, stopped
+from emoloom.screening.decoding_cells import protocol_for
 from emoloom.screening.failures import read_failure
+from emoloom.screening.jobs import rung_key
 from emoloom.screening.plan import PlannedCandidate, parse_budget, tokens_of
 from emoloom.screening.rungs import Rung
 from emoloom.store import STAGE_FILE
@@ -42,26 +44,26 @@ def check_plan(inspection: Inspection, contents: Contents) -> str:
 def check_training(inspection: Inspection, contents: Contents) -> str:
     """Each candidate's weights are those of a stage whose key follows from plan, config and data."""
     run = contents.run
-    finished = {name: part for name, part in _trained(contents).items() if (run.training(name) / STAGE_FILE).exists()}
+    finished = {folder: part for folder, part in _trained(contents).items() if (folder / STAGE_FILE).exists()}
     if not finished:
         skip("no candidate is trained yet")
-    for name, planned in finished.items():
-        with inspection.reading(run.training(name) / STAGE_FILE):
-            _check_trained(inspection, contents, run.training(name), planned)
-    return f"weights follow from config, plan and data: {', '.join(finished)}"
+    for folder, planned in finished.items():
+        with inspection.reading(folder / STAGE_FILE):
+            _check_trained(inspection, contents, folder, planned)
+    return f"weights follow from config, plan and data: {', '.join(run.shown(folder) for folder in finished)}"
 
 
-def _trained(contents: Contents) -> dict[str, PlannedCandidate]:
+def _trained(contents: Contents) -> dict[Path, PlannedCandidate]:
     """What each folder of a training was granted: a candidate's, and with rungs that of each of its variants."""
-    parts = contents.plan.candidates
+    parts, run = contents.plan.candidates, contents.run
     if contents.config.screening.rungs == 1:
-        return {name: parts[name] for name in contents.names if name in parts}
+        return {run.training(name): parts[name] for name in contents.names if name in parts}
     granted = {}
     for variant, entry in _entries(contents).items():
         for rung in _climbed(contents, variant):
-            granted[variant] = parts[entry.candidate].granted(rung.tokens, entry.factor)
+            granted[run.climbing(variant)] = parts[entry.candidate].granted(rung.tokens, entry.factor)
     finalists = _finalists(contents)
-    return granted | {name: parts[name] for name in contents.names if name in finalists}
+    return granted | {run.training(name): parts[name] for name in contents.names if name in finalists}
 
 
 def _check_trained(inspection: Inspection, contents: Contents, folder: Path, planned: PlannedCandidate) -> None:
@@ -140,7 +142,9 @@ def _check_cell(inspection: Inspection, contents: Contents, entry: Entry, rung: 
     path = run.rung(entry.name, rung.number)
     record, state = store.read_json(path), f"rung-{rung.number}"
     planned = contents.plan.candidates[entry.candidate].granted(rung.tokens, entry.factor)
-    inspection.expect(path, "key", record["key"], _train_key(contents, planned))
+    key = rung_key(_train_key(contents, planned), protocol_for(entry.candidate, contents.config).id,
+                   contents.digest(run.promotion_rows))  # fmt: skip
+    inspection.expect(path, "key", record["key"], key)
     answers = run.predictions_file(entry.name, state, PROMOTION)
     inspection.expect(path, "predictions", record["predictions"], contents.digest(answers))
     made_from = Decoded(entry.name, state, entry.candidate, record["weights"], {PROMOTION: run.promotion_rows}, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -58,6 +58,37 @@ class PlannedCell(NamedTuple):
     def family(self) -> tuple[bool, str, int]:
         """What the cost of a row depends on."""
         return self.setting.cached, self.setting.dtype, self.setting.batch_rows
+
+
+class Origin(NamedTuple):
+    """What decides the answers of a study: the same for all its files, whose keys are made from it."""
+
+    identity: str
+    """Of the candidate."""
+    weights: str
+    """SHA-256 of its checkpoint."""
+    contract: str
+    max_new_tokens: int
+    seed: int
+    environment: Mapping[str, Any]
+
+    def key(self, what: Any, rows: Sequence[Example]) -> str:
+        """Key of a file with answers to these rows."""
+        return store.digest_of([list(self), what, [[row.id, row.text] for row in rows]])
+
+    def cell_key(self, cell: PlannedCell, rows: Sequence[Example]) -> str:
+        """Key of a cell of a study of these rows, of which it has the leading ones."""
+        return self.key([cell.setting.model_dump(mode="json"), cell.repeat], rows[: cell.n_rows])
+
+
+def normative_path(folder: Path) -> Path:
+    """File of the normative answers in the folder of a study."""
+    return folder / "normative.jsonl"
+
+
+def cell_path(folder: Path, cell: PlannedCell) -> Path:
+    """File of a cell's answers in the folder of a study."""
+    return folder / f"{cell.setting.name.replace(' ', '-')}-r{cell.repeat}.jsonl"
 
 
 def plan_cells(grid: Grid, n_available: int) -> list[PlannedCell]:
@@ -144,8 +175,12 @@ class _Study:
         self.environment = environment().model_dump(mode="json")
         self.prompts = [self.codec.encode_prompt(row.text) for row in rows]
         self._folder = run.drift(candidate.name, rows[0].corpus)
-        self._weights, self._weights_digest = finished_weights(run, candidate.name)
+        self._weights, self._weights_digest = finished_weights(run, candidate)
         self._dtype, self._model = "", None
+        self._origin = Origin(
+            candidate.identity, self._weights_digest, self.protocol.contract, self.protocol.max_new_tokens,
+            config.run.seed, self.environment,
+        )  # fmt: skip
 
     def measure(self, plan: Sequence[PlannedCell], say: Say) -> DriftStudy:
         """Decode what is not kept yet, and measure the whole plan."""
@@ -173,7 +208,7 @@ class _Study:
 
     def normative(self) -> list[VariantAnswer]:
         """The normative answer of every row: kept here, made by the run in this environment, or decoded now."""
-        path, key = self._folder / "normative.jsonl", self._key(self.protocol.id, len(self.rows))
+        path, key = normative_path(self._folder), self._origin.key(self.protocol.id, self.rows)
         if not _is_kept(path, key):
             predictions = self._predictions_of_run() or self._predicted()
             answers = [
@@ -188,11 +223,11 @@ class _Study:
 
     def has(self, cell: PlannedCell) -> bool:
         """Whether the cell was decoded before: the same settings, rows, weights and environment."""
-        return _is_kept(self._path(cell), self._cell_key(cell))
+        return _is_kept(cell_path(self._folder, cell), self._origin.cell_key(cell, self.rows))
 
     def read(self, cell: PlannedCell) -> Cell:
         """A decoded cell."""
-        path = self._path(cell)
+        path = cell_path(self._folder, cell)
         seconds = float(store.read_header(path)["seconds"])
         return Cell(cell.setting, cell.repeat, store.read_records(path, VariantAnswer), seconds)
 
@@ -205,8 +240,9 @@ class _Study:
             answers.append(VariantAnswer(token_ids=tuple(tokens), prediction=prediction))
             yield len(answers)
         store.write_records(
-            self._path(cell), answers, kind="drift cell", key=self._cell_key(cell), repeat=cell.repeat,
-            setting=cell.setting.model_dump(mode="json"), seconds=round(time.monotonic() - start, 2),
+            cell_path(self._folder, cell), answers, kind="drift cell", key=self._origin.cell_key(cell, self.rows),
+            repeat=cell.repeat, setting=cell.setting.model_dump(mode="json"),
+            seconds=round(time.monotonic() - start, 2),
         )  # fmt: skip
 
     def generate(self, cell: PlannedCell, limit: int, n_rows: int | None = None) -> Iterator[list[int]]:
@@ -218,17 +254,6 @@ class _Study:
             padding="right" if setting.padding == "right" else "left", temperature=setting.temperature,
             noise=gumbel_noise(self.config.run.seed, cell.repeat, [row.id for row in self.rows]),
         )  # fmt: skip
-
-    def _path(self, cell: PlannedCell) -> Path:
-        return self._folder / f"{cell.setting.name.replace(' ', '-')}-r{cell.repeat}.jsonl"
-
-    def _cell_key(self, cell: PlannedCell) -> str:
-        return self._key([cell.setting.model_dump(mode="json"), cell.repeat], cell.n_rows)
-
-    def _key(self, what: Any, n_rows: int) -> str:
-        shared = [self.candidate.identity, self._weights_digest, self.protocol.contract, self.protocol.max_new_tokens,
-                  self.config.run.seed, self.environment]  # fmt: skip
-        return store.digest_of([shared, what, [[row.id, row.text] for row in self.rows[:n_rows]]])
 
     def _predictions_of_run(self) -> list[Prediction]:
         """The run's own predictions of these rows; none unless made from these weights, here, under the protocol."""

@@ -293,11 +293,17 @@ def _log(folder: Path, entry: dict[str, Any]) -> None:
 
 
 def _finish(folder: Path, state: State, settings: TrainingSettings, processes: Processes) -> Path:
-    """Make the average the weights, and write it. Checkpoints stay until the caller marks the stage as done."""
+    """Make the average the weights, and write it. Checkpoints stay until the caller marks the stage as done.
+
+    The caller hashes the log too: it has to be on the disk before the stage is, as the weights are.
+    """
     with torch.no_grad():
         torch._foreach_copy_(list(state.parameters.values()), list(state.average.values()))
     heads = {name.removeprefix(PREFIX): value for name, value in state.average.items() if name.startswith(PREFIX)}
     weights = {name: value.contiguous() for name, value in state.average.items() if not name.startswith(PREFIX)}
+    log = folder / store.TRAINING_LOG
+    if processes.leads and log.exists():
+        durable.sync(log)
     if processes.leads and heads:
         checkpoint.write_tensors(folder / HEADS, heads)
     if settings.method == "lora":
