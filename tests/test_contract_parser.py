@@ -232,6 +232,14 @@ def test_cues_are_looked_up_as_words_of_the_text():
     assert unfaithful_cues("love hate", text) == 0
     assert unfaithful_cues("stand hatred mes", text) == 2
     assert unfaithful_cues("\u0130stanbul stra\u00dfe", "\u0130STANBUL STRASSE") == 0
+    assert (
+        unfaithful_cues(
+            "\u0926\u093f\u0932", "\u092e\u0947\u0930\u093e \u0926\u093f\u0932 \u091f\u0942\u091f \u0917\u092f\u093e"
+        )
+        == 0
+    )
+    assert unfaithful_cues("caf\u00e9", "a cafe\u0301 again") == unfaithful_cues("cafe\u0301", "a caf\u00e9 again") == 0
+    assert unfaithful_cues("\u0932\u0926", "\u092e\u0947\u0930\u093e \u0926\u093f\u0932") == 1
 
 
 def _documented() -> list[tuple[str, str, str, str]]:

@@ -10,6 +10,7 @@ import pytest
 
 from emoloom.config import DataSettings
 from emoloom.contract.parser import unfaithful_cues
+from emoloom.corpora.cleaning import comparable_text
 from emoloom.corpora.preparation import Prepared, check_names, prepare
 from emoloom.errors import InputError
 from emoloom.progress import no_tick
@@ -236,3 +237,8 @@ def test_the_probe_is_no_source() -> None:
     for key in ("source_a", "source_b"):
         with pytest.raises(InputError, match="builtin-probe: its training rows are those of builtin"):
             check_names(DataSettings.model_validate({key: "builtin-probe"}))
+
+
+def test_one_text_in_two_spellings_of_unicode_is_one_text() -> None:
+    assert comparable_text("Caf\u00e9  noir") == comparable_text("cafe\u0301 NOIR")
+    assert comparable_text("cafe") != comparable_text("caf\u00e9")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -198,8 +199,16 @@ def _label_code(labels: list[str]) -> str:
 
 
 def unfaithful_cues(rationale: str, text: str) -> int:
-    """How many cue words of a rationale do not occur in the text (a faithfulness figure, no parse failure)."""
-    found = re.findall(r"[^\W_]+(?:['\u2019-][^\W_]+)*", text)
+    """How many cue words of a rationale do not occur in the text (a faithfulness figure, no parse failure).
+
+    Case does not count, nor do accents and other marks: one word has several spellings in Unicode.
+    """
+    found = re.findall(r"[^\W_]+(?:['\u2019-][^\W_]+)*", _without_marks(text))
     words = {word.casefold() for word in found}  # after the split: folding may make marks that are no letters
     words |= {part for word in words if "-" in word for part in word.split("-")}
-    return sum(cue not in words for cue in rationale.casefold().split())
+    return sum(cue not in words for cue in _without_marks(rationale).casefold().split())
+
+
+def _without_marks(text: str) -> str:
+    """Decomposed, and without combining marks, at which words would be cut."""
+    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.category(c).startswith("M"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -13,8 +14,8 @@ TRAIN = "train"
 
 
 def comparable_text(text: str) -> str:
-    """The form in which two texts are compared: case folded, runs of white space as one space."""
-    return " ".join(text.casefold().split())
+    """The form in which two texts are compared: case folded, composed (NFC), runs of white space as one space."""
+    return " ".join(unicodedata.normalize("NFC", text.casefold()).split())
 
 
 class Parted(NamedTuple):
