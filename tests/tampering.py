@@ -43,6 +43,12 @@ def edit_lines(path: Path, change: Callable[[list[str]], list[str]]) -> None:
     path.write_text("\n".join([head, *change(lines)]) + "\n", encoding="utf-8")
 
 
+def mend_digest(path: Path) -> None:
+    """Make the first line of a file of records name the records that are there now."""
+    lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")[1:]
+    edit_line(path, 0, lambda head: head.update(records_sha256=store._digest_of_lines(lines)))
+
+
 def flip_byte(path: Path, place: int) -> None:
     """Change one byte."""
     content = bytearray(path.read_bytes())
@@ -64,8 +70,7 @@ def forge(root: Path, *, rescore: bool = True) -> None:
         *root.glob("candidates/*/predictions-*/*.jsonl"),
         *root.glob("floors/*/*.jsonl"),
     ):
-        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")[1:]
-        edit_line(path, 0, lambda head, kept=lines: head.update(records_sha256=store._digest_of_lines(kept)))
+        mend_digest(path)
     data = Data(
         store.read_records(run.training_rows, TrainingRow),
         store.read_records(run.training_pairs, TrainingPair),

@@ -7,11 +7,13 @@ from rich.console import Console
 
 from emoloom.records import Check, SystemRow
 from emoloom.reporting.board import FRAGILE_HEADING
+from emoloom.reporting.comparison import print_comparison
 from emoloom.reporting.plan import print_plan, print_rungs
 from emoloom.reporting.terminal import print_leaderboard
 from emoloom.reporting.view import View, build_view
+from emoloom.scoring.comparison import RunFiles, compare_runs
 from emoloom.scoring.halving import Decision, RungTable
-from reporting_fake import make_leaderboard, make_rows, make_view
+from reporting_fake import make_inputs, make_leaderboard, make_rows, make_view
 
 
 def printed(view: View, width: int = 100, *, colour: bool = False) -> str:
@@ -141,3 +143,30 @@ def test_the_plan_and_the_rungs_show_names_as_they_are(capsys: pytest.CaptureFix
     rung = {"number": 1.0, "tokens": 5.0, "variants": 1.0, "seconds": 1.0}
     print_rungs(RungTable(rungs=(rung,), decisions=((decision,),), chosen={name: name}, controls=()))
     assert capsys.readouterr().out.count(name) == 2
+
+
+def compared(**changes: str) -> tuple[str, set[float | None]]:
+    """What is printed of the made-up run against itself with some ids changed, and the p-values of its systems."""
+    inputs = make_inputs()
+    metrics = list(inputs["leaderboard"].metrics)
+    first, second = (RunFiles(make_leaderboard(metrics, **ids), inputs["rows"], inputs["predictions"])
+                     for ids in ({}, changes))  # fmt: skip
+    found = compare_runs(first, second, bootstrap=20, seed=0)
+    stream = io.StringIO()
+    print_comparison(found, Console(file=stream, width=200))
+    return stream.getvalue(), {moved.p_adjusted for moved in found.moved}
+
+
+def test_a_comparison_says_what_its_p_values_rest_on() -> None:
+    text, p_values = compared()
+    assert 1.0 in p_values
+    assert "are of macro_f1@all alone, and of this checkpoint only: they cover the draw of the rows" in text
+    assert "[0.000, 0.000]" in text
+
+
+@pytest.mark.parametrize("part", ["contract_id", "protocol_id"])
+def test_runs_of_another_contract_or_protocol_are_shown_without_intervals_and_p(part: str) -> None:
+    text, p_values = compared(**{part: "another-1-0123456789ab"})
+    assert p_values == {None}
+    assert "[0.000, 0.000]" not in text
+    assert "No intervals and no p: contract or protocol differ" in text

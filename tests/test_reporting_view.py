@@ -279,6 +279,16 @@ def test_the_takeaway_names_the_cheaper_one_of_a_tie_and_what_it_cost() -> None:
     assert "tied with 1 of 2 other candidates" in found["How sure"]
 
 
+def test_the_takeaway_counts_candidates_without_scores() -> None:
+    assert takeaway()["How sure"].endswith("tied with 1 of 2 other candidates with scores; without scores: 1 failed")
+    stopped = {"rank": None, "tie_group": None, "is_behind": None, "failure": "stopped-at-rung-1"}
+    first, second, third, *rest = make_leaderboard([]).systems
+    alone = takeaway(systems=(first, *(row.model_copy(update=stopped) for row in (second, third)), *rest))["How sure"]
+    assert alone.endswith(
+        "no other candidate with scores to compare with; without scores: 1 failed, 2 stopped at rungs"
+    )
+
+
 def test_the_takeaway_recommends_nothing_that_a_floor_equals() -> None:
     metrics = [
         m.model_copy(update={"value": 0.9}) if (m.system, m.corpus, m.metric) == ("lexicon", "builtin", "macro_f1@all")

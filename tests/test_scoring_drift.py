@@ -62,7 +62,8 @@ def test_equal_answers_do_not_move() -> None:
     for score in line.scores.values():
         assert (score.moved, score.low, score.high, score.p_value) == (0.0, 0.0, 0.0, 1.0)
     assert found.check.status == "passed"
-    assert "none of 1 greedy settings moves macro_f1@all" in found.check.message
+    scores = "macro_f1@all, weak:1-rmse@all, parse_ok_strict@all"
+    assert f"none of 1 greedy settings moves {scores}; answers" in found.check.message
 
 
 def test_movement_is_the_difference_of_the_scorings_own_numbers() -> None:
@@ -162,14 +163,24 @@ def test_the_check_fails_where_a_greedy_setting_moves_the_score() -> None:
     assert study(base, [Cell(setting(), 0, few, 1.0)]).check.status == "passed"
 
 
-def test_without_labels_or_greedy_settings_the_check_does_not_apply() -> None:
-    rows = [row(str(n), gold=vad(0.2 + 0.1 * n), kind="gold") for n in range(6)]
-    said_ = answers([said(r.id, ["joy"], vad(0.4)) for r in rows])
-    found = study(said_, [Cell(setting(), 0, said_, 1.0)], rows)
-    assert found.check.status == "not-applicable"
-    assert "macro_f1@all" not in found.settings[0].scores
-    assert "gold:1-rmse@all" in found.settings[0].scores
-    assert [line.f1_moved for line in found.factors] == []
+def test_the_check_judges_vad_and_format_too_and_corrects_over_all_of_them() -> None:
+    rows = [row(str(n), gold=vad(0.2 + 0.02 * n), kind="gold") for n in range(30)]
+    base = answers([said(r.id, ["joy"], r.vad or vad(0.5)) for r in rows])
+    same = study(base, [Cell(setting(), 0, base, 1.0)], rows)
+    assert "macro_f1@all" not in same.settings[0].scores
+    assert same.check.status == "passed"
+    assert "none of 1 greedy settings moves gold:1-rmse@all, parse_ok_strict@all" in same.check.message
+    flat = answers([said(r.id, ["joy"], vad(0.9)) for r in rows])
+    moved = study(base, [Cell(setting(), 0, base, 1.0), Cell(setting(dtype="bf16"), 0, flat, 1.0)], rows)
+    assert moved.check.status == "failed"
+    assert "'cache bf16 b8 left t0' moves gold:1-rmse@all most clearly, by -" in moved.check.message
+    assert "after Holm over 4 tests)" in moved.check.message
+    unread = answers([broken(r.id) if n < 12 else said(r.id, ["joy"], r.vad or vad(0.5)) for n, r in enumerate(rows)])
+    assert study(base, [Cell(setting(), 0, unread, 1.0)], rows).check.status == "failed"
+    assert [line.f1_moved for line in moved.factors] == [None]
+
+
+def test_without_greedy_settings_the_check_does_not_apply() -> None:
     base = answers(right())
     assert study(base, [Cell(setting(temperature=0.3), 0, base, 1.0)]).check.status == "not-applicable"
 

@@ -283,7 +283,46 @@ def test_a_failed_candidate_is_a_coded_row_without_metrics():
     assert [(s.name, s.rank, s.failure) for s in found.systems] == [("ok", 1, ""), ("dead", None, "nan-loss")]
     assert not [m for m in found.metrics if m.system == "dead"]
     assert found.smallest_difference is None
-    assert found.verdict.startswith("ok is the only candidate on toy: macro-F1 ")
+    assert found.verdict.startswith("ok is the only one of 2 candidates with scores on toy (1 failed): macro-F1 ")
+    alone = board([system("ok", answers(rows, 0.9, 51))])
+    assert alone.verdict.startswith("ok is the only candidate on toy: macro-F1 ")
+
+
+def lost(*codes: str) -> list[System]:
+    return [System(f"lost {n}", "candidate", {}, failure=code) for n, code in enumerate(codes)]
+
+
+STOPPED_ARE_TOLD = "Who was stopped at a rung was not compared at the end; a tie may have been left out for budget."
+
+
+def test_a_winner_is_not_said_to_be_ahead_of_whom_it_was_not_compared_with():
+    rows = toy_rows()
+    one, two = system("good", answers(rows, 0.9, 4)), system("weak", answers(rows, 0.5, 5))
+    stopped = lost("out-of-memory", "stopped-at-rung-1", "stopped-at-rung-2")
+    alone = board([one, *stopped]).verdict
+    assert alone.startswith("good is the only one of 4 candidates with scores on toy (1 failed, 2 stopped at rungs): ")
+    assert STOPPED_ARE_TOLD in alone
+    ahead = board([one, two, *stopped]).verdict
+    assert ahead.startswith("good is best on toy, ahead of the other candidate with scores beyond chance: macro-F1 ")
+    assert f"3 of 5 candidates have no scores (1 failed, 2 stopped at rungs). {STOPPED_ARE_TOLD}" in ahead
+    tied = board([one, system("same", answers(rows, 0.9, 4)), *lost("stopped-at-rung-1")]).verdict
+    assert f"1 of 3 candidates have no scores (1 stopped at rungs). {STOPPED_ARE_TOLD}" in tied
+    failed = board([one, two, *lost("nan-loss")]).verdict
+    assert "1 of 3 candidates have no scores (1 failed)." in failed
+    assert STOPPED_ARE_TOLD not in failed
+
+
+def test_a_floor_without_scores_is_not_among_those_that_are_beaten():
+    rows = toy_rows()
+    good = system("good", answers(rows, 0.9, 4))
+    lexicon = system("lexicon", answers(rows, 0.4, 3, 0.4), "floor")
+    missing = System("untrained good", "untrained", {}, failure="not-decoded")
+    verdict = board([good, lexicon, missing]).verdict
+    assert verdict.endswith(
+        "It beats every floor with scores: lexicon. No scores to hold it against: untrained good (not-decoded)."
+    )
+    assert "floor" not in board([good, missing]).verdict
+    assert board([good, missing]).verdict.endswith("No scores to hold it against: untrained good (not-decoded).")
 
 
 def test_floors_that_are_not_beaten_are_named_and_fail_their_check():
@@ -343,6 +382,16 @@ def test_vad_that_is_a_constant_or_absent_does_not_pass():
     )
     assert nearer.status == "failed"
     assert "written:skill@all 0.390 [0.3" in nearer.message
+    # Two rows that differ from it give a correlation, which no resample without them has: it has no interval.
+    spoken = [said(r.id, r.labels, vad(0.9, 0.9, 0.9)) for r in rows]
+    spoken[:2] = [said(r.id, r.labels, r.vad) for r in rows[:2]]
+    almost = board([system("m", spoken)], constants={"toy": vad(0.99, 0.99, 0.99)})
+    pearson = next(m for m in almost.metrics if m.metric == "written:pearson@parsed")
+    assert pearson.value > 0
+    assert pearson.low is None
+    hollow = check(almost, "vad-no-better-than-constant")
+    assert hollow.status == "failed"
+    assert hollow.message.endswith("(no interval of written:pearson@parsed)")
     unknown = check(board([system("m", answers(rows, 0.9, 91))], constants={}), "vad-no-better-than-constant")
     assert unknown.status == "skipped"
     bare = [r.model_copy(update={"vad": None, "vad_kind": None}) for r in rows]

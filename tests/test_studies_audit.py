@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.tampering import edit_json, edit_line, edit_lines, flip_byte, forge
+from tests.tampering import edit_json, edit_line, edit_lines, flip_byte, forge, mend_digest
 from tests.test_cli import call
 from tests.tiny_models import save_tiny_llama
 from tests.tiny_runs import config
@@ -18,7 +18,7 @@ from emoloom.config import load_config
 from emoloom.contract.parser import parse
 from emoloom.models.candidates import Candidate, prepare
 from emoloom.models.codec import load_codec
-from emoloom.records import Prediction
+from emoloom.records import Leaderboard, Prediction
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 from emoloom.studies.findings import Audit
 
@@ -56,9 +56,9 @@ def statuses(found: Audit) -> dict[str, str]:
 
 
 def assert_all_passed(found: Audit) -> None:
-    """Every check passed but those of rungs and files of answers, of which these runs have none."""
+    """Every check passed but those of rungs, files of answers and drift studies, of which these runs have none."""
     others = {code: status for code, status in statuses(found).items() if status != "passed"}
-    assert others == {"rungs": "not-applicable", "external": "not-applicable"}
+    assert others == dict.fromkeys(("rungs", "external", "drift"), "not-applicable")
 
 
 class Parts:
@@ -314,6 +314,18 @@ def file_planted_in_a_stage(p: Parts) -> Named:
     return p.weights.parent / "better.safetensors", "", "train/stage.json"
 
 
+def floor_removed(p: Parts) -> Named:
+    """Without the untrained candidate's answers one floor less is there to be beaten."""
+    shutil.rmtree(p.untrained.parent)
+    return p.untrained.parent, "", "has no predictions, and the run is scored"
+
+
+def floor_failure_planted(p: Parts) -> Named:
+    path = p.run.untrained_failure(p.name)
+    store.write_json(path, {"stage": "decoding", "code": "out-of-memory", "line": "memory ran out"})
+    return path, "", "untrained failed in decoding, and its results are there"
+
+
 def predictions_removed(p: Parts) -> Named:
     shutil.rmtree(p.answers.parent)
     return p.answers.parent, "", "has no predictions, and the run is scored"
@@ -331,7 +343,8 @@ EDITS = [
     leaderboard_value, leaderboard_order, verdict, leaderboard_layout, csv_cell, markdown_byte, report_byte,
     report_removed, config_seed, config_decoding, plan_tokens, plan_identity, checkpoint_byte, checkpoint_header,
     checkpoint_swapped, training_log, stage_weights, stage_protocol, stage_parameters, floors_prediction,
-    failure_planted, file_planted, file_planted_in_a_stage, predictions_removed, seal_edited,
+    failure_planted, file_planted, file_planted_in_a_stage, predictions_removed, floor_removed, floor_failure_planted,
+    seal_edited,
 ]  # fmt: skip
 
 
@@ -412,7 +425,8 @@ FORGERIES = [
     (gold_label, True), (evaluation_text, True), (training_row, True), (facts_constant, True), (plan_tokens, True),
     (weights_replaced, True), (protocol_renamed, True), (failure_planted, True), (stage_parameters, True),
     (plan_identity, True), (floors_prediction, True), (leaderboard_value, False), (verdict, False), (csv_cell, False),
-    (report_byte, False), (parse_code, True), (row_removed, False), (output_text, True),
+    (report_byte, False), (parse_code, True), (row_removed, False), (output_text, True), (floor_removed, True),
+    (floor_failure_planted, True),
 ]  # fmt: skip
 
 
@@ -425,6 +439,60 @@ def test_mending_every_hash_does_not_help(
     found = audited(copied)
     assert statuses(found)["seal"] == "passed"
     assert_named(found, copied, named)
+
+
+def test_a_floor_that_is_due_and_was_not_decoded_is_a_coded_row(copied: Path, tiny: Path) -> None:
+    floor_removed(Parts(copied, tiny))
+    board = store.read_record(pipeline.score(copied), Leaderboard)
+    row = next(system for system in board.systems if system.name == f"untrained dir:{tiny}")
+    assert (row.kind, row.failure, row.rank) == ("untrained", "not-decoded", None)
+    assert "It beats every floor:" not in board.verdict
+    assert board.verdict.endswith(f"No scores to hold it against: untrained dir:{tiny} (not-decoded).")
+    pipeline.report(copied)
+    assert "not-decoded" in (copied / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def with_head(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = {
+        "training.budget": "4000 tokens", "data.evaluate": '["builtin:6"]', "training.lambda_cls": "1.0",
+        "candidates.names": json.dumps([f"dir:{tiny}"]), "scoring.untrained_floor": "false",
+    }  # fmt: skip
+    return pipeline.screen(config(tiny, tmp_path_factory.mktemp("runs"), **settings))
+
+
+def forged_probabilities(p: Parts, head: str | None) -> None:
+    """Every row says what it likes of the labels, by a head that its first line names so, or as before."""
+    for number in range(1, len(store.read_records(p.answers, Prediction)) + 1):
+        edit_line(p.answers, number, lambda row: row.update(label_probabilities=[0.5] * 28))
+        mend_digest(p.answers)
+    if head is not None:
+        edit_line(p.answers, 0, lambda first: first.update(label_head=head))
+
+
+def test_probabilities_without_the_head_that_is_due_are_found(with_head: Path, tiny: Path, tmp_path: Path) -> None:
+    p = Parts(Path(shutil.copytree(with_head, tmp_path / "copy")), tiny)
+    assert not audited(p.root).findings
+    heads = p.weights.with_name("heads.safetensors")
+    heads.unlink()
+    forged_probabilities(p, "")
+    forge(p.root)
+    without_models, found = audited(p.root, sample=0), audited(p.root)
+    for one in (without_models, found):
+        assert statuses(one)["seal"] == "passed"
+        assert_named(one, p.root, (heads, "", "is not there, and the config trains a label head"))
+    assert_named(found, p.root, (p.answers, "", "no label head that they can be computed with"))
+
+
+def test_probabilities_where_no_head_is_trained_are_found(copied: Path, tiny: Path) -> None:
+    p = Parts(copied, tiny)
+    forged_probabilities(p, "")
+    forge(copied)
+    found = audited(copied, sample=0)
+    assert_named(found, copied, (p.answers, "", "label_head is '' and should be None"))
+    row = edit_line(p.answers, 1, lambda row: None)
+    assert_named(audited(copied), copied, (p.answers, "", "no label head that they can be computed with"))
+    assert any(one.row == row and "label_probabilities is 28 and should be 0" in one.what for one in found.findings)
 
 
 def test_forging_without_an_edit_leaves_a_run_that_passes(copied: Path) -> None:

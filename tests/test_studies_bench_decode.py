@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.tiny_models import save_tiny_llama
 
 from emoloom.config import load_config
 from emoloom.studies.bench_decode import bench_decode
+from emoloom.studies.contestants import interleaved
 from emoloom.studies.kv_cost import LARGER, Shape, measure_kv_cost, operations
 
 
@@ -52,3 +54,11 @@ def test_operations_of_a_model_small_enough_to_count_by_hand() -> None:
     assert counted["ours"] - counted["cached"] == 2 * 34 * 4 + 4 * 2 * 8 + 2 * 10 * 2
     assert LARGER["7B"].parameters == pytest.approx(6.6e9, rel=0.02)
     assert LARGER["13B"].parameters == pytest.approx(12.85e9, rel=0.02)
+
+
+def test_nobody_is_timed_on_first_use() -> None:
+    calls: list[str] = []
+    contestants = {name: partial(calls.append, name) for name in ("a", "b")}
+    median = interleaved(contestants, 2, lambda line: None)
+    assert calls == ["a", "b"] * 3
+    assert median.keys() == contestants.keys()

@@ -6,12 +6,13 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from tests.tampering import edit_json, edit_line, mend_digest
 from tests.test_reporting_page import HOSTILE, Document
 from tests.tiny_models import save_tiny_llama
 
@@ -25,6 +26,7 @@ from emoloom.reporting.terminal import print_drift
 from emoloom.scoring.drift import DriftStudy
 from emoloom.studies import drift as studies_drift
 from emoloom.studies.drift import Grid, drift, plan_cells
+from emoloom.studies.findings import AuditCheck
 from reporting_fake import make_view
 
 GRID = Grid(rows=8, slow_rows=3, batches=(1, 4), uncached_batches=(3,), temperatures=(0.0, 0.7), repeats=3)
@@ -189,6 +191,108 @@ def test_other_rows_or_weights_are_other_cells(
     (training / "average.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError, match="weights are damaged"):
         made(copy, greedy)
+
+
+def drift_check(root: Path) -> AuditCheck:
+    """The audit's check of the studies of a run whose seal was written anew, as a forger would."""
+    store.RunFolder(root).write_seal()
+    return next(check for check in pipeline.audit(root, sample=0, seed=0).checks if check.code == "drift")
+
+
+def test_an_audit_measures_a_study_anew(run: Path, studied: Path, tmp_path: Path) -> None:
+    copy = copied(studied, tmp_path)
+    found = drift_check(copy)
+    assert (found.status, found.message) == ("passed", "1 studies are what the answers of 50 kept cells give")
+    made(copy, GRID._replace(rows=9, batches=(4,), temperatures=(0.0,)))
+    assert drift_check(copy).status == "passed", "cells of a larger study of before are no part of this one"
+    assert drift_check(copied(run, tmp_path / "bare")).status == "not-applicable"
+    training = store.RunFolder(copy).training(_name(run)) / store.STAGE_FILE
+    edit_json(training, lambda stage: stage.update(weights="0" * 64))
+    other = drift_check(copy)
+    assert other.status == "skipped"
+    assert "the study is of other weights" in other.message
+
+
+def forged_score(study: Path) -> tuple[Path, str]:
+    edit_json(study, lambda tree: tree["settings"][0]["scores"]["macro_f1@all"].update(moved=0.25))
+    return study, "settings [0] scores macro_f1@all moved is 0.25 and should be 0.0"
+
+
+def forged_check(study: Path) -> tuple[Path, str]:
+    edit_json(study, lambda tree: tree["check"].update(status="failed"))
+    return study, "check status is 'failed' and should be 'passed'"
+
+
+def forged_factor(study: Path) -> tuple[Path, str]:
+    edit_json(study, lambda tree: tree["factors"][0].update(rows_changed=0.5))
+    return study, "rows_changed is 0.5 and should be"
+
+
+def forged_repeats(study: Path) -> tuple[Path, str]:
+    edit_json(study, lambda tree: tree["settings"][0].update(repeats=10**9))
+    return study, "a setting has no rows, or not 1 to 51 repeats"
+
+
+def greedy_cell(study: Path) -> Path:
+    return study.parent / "cache-fp32-b4-left-t0-r0.jsonl"
+
+
+def forged_cell(study: Path) -> tuple[Path, str]:
+    cell = greedy_cell(study)
+    edit_line(cell, 1, lambda row: row["token_ids"].__setitem__(0, 1))
+    mend_digest(cell)
+    return study, "tokens_changed is"
+
+
+def forged_normative_answer(study: Path) -> tuple[Path, str]:
+    path = study.parent / "normative.jsonl"
+    edit_line(path, 1, lambda row: row["token_ids"].__setitem__(0, 1))
+    mend_digest(path)
+    return path, "token_ids is"
+
+
+def forged_parse(study: Path) -> tuple[Path, str]:
+    cell = greedy_cell(study)
+    edit_line(cell, 1, lambda row: row["prediction"]["parse"].update(strict="ok"))
+    mend_digest(cell)
+    return cell, "parse.strict is 'ok' and should be"
+
+
+def no_tokens(study: Path) -> tuple[Path, str]:
+    cell = greedy_cell(study)
+    edit_line(cell, 1, lambda row: row["token_ids"].clear())
+    mend_digest(cell)
+    return cell, "token ids"
+
+
+def cell_removed(study: Path) -> tuple[Path, str]:
+    cell = greedy_cell(study)
+    cell.unlink()
+    return cell, "is not there"
+
+
+def cell_of_another_seed(study: Path) -> tuple[Path, str]:
+    cell = greedy_cell(study)
+    edit_line(cell, 0, lambda head: head.update(key="0" * 64))
+    return cell, "key is '0000"
+
+
+FORGERIES = [
+    forged_score, forged_check, forged_factor, forged_repeats, forged_cell, forged_normative_answer, forged_parse,
+    no_tokens, cell_removed, cell_of_another_seed,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=lambda forgery: forgery.__name__)
+def test_a_forged_study_is_found_though_the_seal_was_mended(
+    forgery: Callable[[Path], tuple[Path, str]], run: Path, studied: Path, tmp_path: Path
+) -> None:
+    folder = store.RunFolder(copied(studied, tmp_path))
+    path, what = forgery(folder.drift_study(_name(run), "builtin"))
+    found = drift_check(folder.root)
+    assert found.status == "failed"
+    named = [one for one in found.findings if one.file == folder.shown(path) and what in one.what]
+    assert named, "\n".join(f"{one.file} | {one.what}" for one in found.findings)
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

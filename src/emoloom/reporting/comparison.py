@@ -9,8 +9,9 @@ from emoloom.reporting.board import DASH, number, signed
 from emoloom.reporting.definitions import column_order, define
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.terminal import print_texts
-from emoloom.scoring.comparison import Moved, RunComparison
+from emoloom.scoring.comparison import Moved, RunComparison, may_be_ranked_together
 from emoloom.scoring.scorecard import RANKED_BY
+from emoloom.scoring.seeds import scope_of
 
 HEADINGS = ("system", "metric", "first", "second", "difference", "95 % interval", "p")
 
@@ -29,7 +30,17 @@ def print_comparison(comparison: RunComparison, console: Console) -> None:
         console.print()
         console.print(Text(one_line(corpus), style="bold cyan"))
         print_texts(HEADINGS, [_texts(moved) for moved in lines], console)
-    console.print(Text(f"Intervals and p (Holm over the systems of a corpus) are of {RANKED_BY} alone.", style="dim"))
+    console.print(Text(_footnote(comparison), style="dim"))
+
+
+def _footnote(comparison: RunComparison) -> str:
+    """What intervals and p-values are of and what they rest on, or why there are none."""
+    if not may_be_ranked_together(comparison.checks):
+        return "No intervals and no p: contract or protocol differ, so that a difference is not one of the candidates."
+    return (
+        f"Intervals and p (Holm over the systems of a corpus) are of {RANKED_BY} alone, and of {scope_of(1)}: they "
+        "cover the draw of the rows and not that of a training seed."
+    )
 
 
 def _texts(moved: Moved) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from emoloom.records import COMPETING, Leaderboard
 from emoloom.reporting.board import cell_of, metrics_of, number
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.viewdata import Fact, SystemView
+from emoloom.scoring.verdict import count_lost
 
 _MINUTE, _HOUR, _GIB = 60.0, 3600.0, 2.0**30
 
@@ -62,13 +63,16 @@ def _how_sure(leaderboard: Leaderboard, best: SystemView, n_tied: int, n_rivals:
     if rank and rank.low is not None and rank.high is not None:
         span = f"rank {rank.low:.0f}" + (f" to {rank.high:.0f}" if rank.high > rank.low else "")
         parts.append(f"{span} over resampled rows")
+    lost = [system.failure for system in leaderboard.systems if system.failure and system.kind in COMPETING]
+    scored = " with scores" if lost else ""
     if not n_rivals:
-        parts.append("no other candidate to compare with")
+        parts.append(f"no other candidate{scored} to compare with")
     elif n_tied:
-        parts.append(f"tied with {n_tied} of {n_rivals} other candidates")
+        parts.append(f"tied with {n_tied} of {n_rivals} other candidates{scored}")
     else:
-        parts.append("ahead of every other candidate beyond chance")
-    return ", ".join(parts)
+        parts.append(f"ahead of every other candidate{scored} beyond chance")
+    # who has no scores was compared with nobody: neither behind the first nor tied with it
+    return ", ".join(parts) + (f"; without scores: {count_lost(lost)}" if lost else "")
 
 
 def _cost(system: SystemView) -> str:

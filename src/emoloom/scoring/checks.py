@@ -116,14 +116,14 @@ def _vad_skill(evidence: Evidence) -> Check:
         elif _is_surely_positive(skill) and _is_surely_positive(pearson):
             passed.append(line)
         else:
-            failed.append(line)
+            unsure = [m.metric for m in (skill, pearson) if m.value is not None and m.low is None]
+            failed.append(f"{line} (no interval of {' and '.join(unsure)})" if unsure else line)
     return check_of(code, failed, passed, skipped)
 
 
 def _is_surely_positive(metric: MetricValue) -> bool:
-    """Whether the whole interval is above zero."""
-    bound = metric.value if metric.low is None else metric.low
-    return bound is not None and bound > 0
+    """Whether the whole interval is above zero; a value without an interval hangs on a few rows and shows nothing."""
+    return metric.low is not None and metric.low > 0
 
 
 def _leaks(leaks: Mapping[str, LeakCount] | None) -> Check:

@@ -35,7 +35,8 @@ class Moved(Record):
     difference: float | None
     """Second minus first; None where one of them is missing, or the rows differ."""
     low: float | None
-    """Paired 95 % bootstrap interval of the difference; only of what ranks, and only on the same rows."""
+    """Paired 95 % bootstrap interval of the difference; only of what ranks, and only on the same rows under the same
+    contract and protocol."""
     high: float | None
     p_adjusted: float | None
     """Of a paired permutation test, Holm-adjusted over the systems of the corpus."""
@@ -63,7 +64,12 @@ def compare_runs(first: RunFiles, second: RunFiles, *, bootstrap: int, seed: int
     """
     corpora = list(dict.fromkeys((*first.rows, *second.rows)))
     equal = {name for name in corpora if _same_rows(first.rows.get(name, ()), second.rows.get(name, ()))}
-    tests = {name: _tested(first, second, name, bootstrap, seed) for name in sorted(equal)}
+    same = (
+        _equal("same-contract", "contract", first.board.contract_id, second.board.contract_id),
+        _equal("same-protocol", "protocol", first.board.protocol_id, second.board.protocol_id),
+    )
+    testable = sorted(equal) if may_be_ranked_together(same) else []
+    tests = {name: _tested(first, second, name, bootstrap, seed) for name in testable}
     one, two = ({(m.system, m.corpus, m.metric): m.value for m in run.board.metrics} for run in (first, second))
     kinds = {system.name: system.kind for run in (second, first) for system in run.board.systems}
     moved = []
@@ -79,14 +85,19 @@ def compare_runs(first: RunFiles, second: RunFiles, *, bootstrap: int, seed: int
             )
         )  # fmt: skip
     checks = (
-        _equal("same-contract", "contract", first.board.contract_id, second.board.contract_id),
-        _equal("same-protocol", "protocol", first.board.protocol_id, second.board.protocol_id),
+        *same,
         *(_rows_check(name, name in equal, first, second) for name in corpora),
     )
     return RunComparison(first=first.board.run, second=second.board.run, checks=checks, moved=tuple(moved))
 
 
+def may_be_ranked_together(checks: Sequence[Check]) -> bool:
+    """Whether contract and protocol of two runs are the same: only then does a test of a difference mean something."""
+    return not any(check.code in _SAME and check.status == "failed" for check in checks)
+
+
 _UNTESTED = (None, None, None)
+_SAME = ("same-contract", "same-protocol")
 
 
 def _same_rows(one: Sequence[Example], two: Sequence[Example]) -> bool:

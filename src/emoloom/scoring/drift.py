@@ -17,7 +17,7 @@ from emoloom.contract.parser import OK
 from emoloom.records import Check, Example, Prediction, Record, Target, Unit
 from emoloom.scoring.blocks import Block
 from emoloom.scoring.metrics import Floats
-from emoloom.scoring.scorecard import RANKED_BY, blocks_of
+from emoloom.scoring.scorecard import RANKED_BY, VAD_KINDS, blocks_of
 from emoloom.scoring.statistics import LEVEL, Draws, compare, holm, sums_by_unit, units_of
 
 Factor = Literal["repeat", "padding", "batch", "cache", "dtype", "temperature"]
@@ -338,23 +338,36 @@ def _only_difference(one: Cell, two: Cell) -> Factor | None:
 
 
 def _check(candidate: str, corpus: str, lines: Sequence[SettingLine]) -> Check:
-    """Failed where a setting without sampling moves macro-F1 by more than the rows can show to be chance."""
-    greedy = [line for line in lines if line.setting.temperature == 0 and RANKED_BY in line.scores]
+    """Failed where a setting without sampling moves a score by more than the rows can show to be chance.
+
+    Looked at are labels, VAD and format, as far as the corpus has them, and Holm's family is all of them: each score
+    of each greedy setting.
+    """
+    greedy = [line for line in lines if line.setting.temperature == 0]
     if not greedy:
-        reason = "no setting without sampling was decoded on rows with labels"
-        return Check(code=CHECK, status="not-applicable", message=f"{candidate} on {corpus}: {reason}")
+        message = f"{candidate} on {corpus}: no setting without sampling was decoded"
+        return Check(code=CHECK, status="not-applicable", message=message)
+    tests = [(line, metric) for line in greedy for metric in _judged(line)]
     changed = f"answers change on up to {max(line.rows_changed for line in greedy):.1%} of the rows"
-    if not any(line.scores[RANKED_BY].moved for line in greedy):
-        message = f"{candidate} on {corpus}: none of {len(greedy)} greedy settings moves {RANKED_BY}; {changed}"
+    if not any(line.scores[metric].moved for line, metric in tests):
+        scores = ", ".join(dict.fromkeys(metric for _, metric in tests))
+        message = f"{candidate} on {corpus}: none of {len(greedy)} greedy settings moves {scores}; {changed}"
         return Check(code=CHECK, status="passed", message=message)
-    adjusted = holm([line.scores[RANKED_BY].p_value for line in greedy])
-    p, worst = min(
-        zip(adjusted, greedy, strict=True), key=lambda pair: (pair[0], -abs(pair[1].scores[RANKED_BY].moved))
+    adjusted = holm([line.scores[metric].p_value for line, metric in tests])
+    p, (worst, metric) = min(
+        zip(adjusted, tests, strict=True), key=lambda pair: (pair[0], -abs(pair[1][0].scores[pair[1][1]].moved))
     )
-    score = worst.scores[RANKED_BY]
+    score = worst.scores[metric]
     bounds = "" if score.low is None or score.high is None else f" [{score.low:+.3f}, {score.high:+.3f}]"
     message = (
-        f"{candidate} on {corpus}: of {len(greedy)} greedy settings '{worst.setting.name}' moves {RANKED_BY} most "
-        f"clearly, by {score.moved:+.3f}{bounds} on {worst.n_rows} rows (p {p:.3f} after Holm); {changed}"
+        f"{candidate} on {corpus}: of {len(greedy)} greedy settings '{worst.setting.name}' moves {metric} most "
+        f"clearly, by {score.moved:+.3f}{bounds} on {worst.n_rows} rows (p {p:.3f} after Holm over {len(tests)} "
+        f"tests); {changed}"
     )
     return Check(code=CHECK, status="failed" if p < LEVEL else "passed", message=message)
+
+
+def _judged(line: SettingLine) -> list[str]:
+    """The scores that must not move: macro-F1, 1-RMSE of the most trusted VAD, the strict parse rate."""
+    error = next((metric for kind in VAD_KINDS if (metric := f"{kind}:1-rmse@all") in line.scores), "")
+    return [metric for metric in (RANKED_BY, error, "parse_ok_strict@all") if metric in line.scores]

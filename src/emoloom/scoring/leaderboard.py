@@ -89,6 +89,7 @@ def build_leaderboard(
     ranking = rank_systems(groups, rows, aligned, metrics, bootstrap=bootstrap, seed=seed)
     bases = {system.name: system.base for system in systems if system.kind == "control"}
     evidence = Evidence(groups, corpora, ranked_corpus, aligned, metrics, ranking, bases, leaks, protocol_id)
+    lines = _system_rows(systems, ranking)
     return Leaderboard(
         run=run,
         contract_id=contract_id(),
@@ -97,13 +98,11 @@ def build_leaderboard(
         ranked_corpus=ranked_corpus,
         ranked_by=RANKED_BY,
         smallest_difference=ranking.smallest_difference,
-        systems=_system_rows(systems, ranking),
+        systems=lines,
         metrics=(*values, *rank_metrics(ranking, rows, _points(ranking, metrics, ranked_corpus))),
         calibration=_calibrate_all(scored, corpora),
         checks=run_checks(evidence),
-        verdict=write_verdict(
-            groups, ranking, metrics, ranked_corpus, notes={system.name: system.note for system in systems}
-        ),
+        verdict=write_verdict(groups, ranking, metrics, ranked_corpus, rows=lines),
     )
 
 

@@ -25,12 +25,14 @@ from emoloom.screening.training_log import read_training_log
 from emoloom.store import TRAINED, UNTRAINED, RunFolder
 
 FLOORS = (MAJORITY, LEXICON, LINEAR)
+NOT_DECODED = "not-decoded"
+"""Code of an untrained candidate that is due as a floor and has neither answers nor a reason why."""
 
 
 def candidate_systems(
     run: RunFolder, config: Config, failures: Mapping[str, str], corpora: Sequence[str]
 ) -> list[System]:
-    """Every candidate, trained and (where decoded) untrained.
+    """Every candidate, trained and (where that is a floor) untrained; what has no answers is a coded row.
 
     Raises:
         InputError: predictions are missing, or were made from other weights or rows than the run now has.
@@ -51,11 +53,13 @@ def candidate_systems(
         if UNTRAINED not in states_of(config, name):
             continue
         shown, missing = f"untrained {name}", read_failure(run.untrained_failure(name))
-        if missing:
-            systems.append(System(shown, "untrained", {}, failure=missing.code))
-        elif (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists():
-            identity = read_plan(run.plan).candidates[name].identity
-            systems.append(_decoded(run, name, shown, UNTRAINED, "untrained", corpora, identity, n_parameters=size))
+        if missing or not (run.predictions(name, UNTRAINED) / store.STAGE_FILE).exists():
+            # no line at all would read as if every floor had been measured
+            code = missing.code if missing else NOT_DECODED
+            systems.append(System(shown, "untrained", {}, failure=code))
+            continue
+        identity = read_plan(run.plan).candidates[name].identity
+        systems.append(_decoded(run, name, shown, UNTRAINED, "untrained", corpora, identity, n_parameters=size))
     return [*systems, *external_systems(run, config, corpora)]
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from emoloom import store
 from emoloom.config import Config
@@ -18,17 +17,26 @@ from emoloom.screening.plan import read_plan
 from emoloom.screening.run_config import check_candidate, read_config
 from emoloom.screening.systems import fitted_floors
 from emoloom.store import RunFolder
-from emoloom.studies import audit_files, audit_predictions, audit_training
+from emoloom.studies import audit_drift, audit_files, audit_predictions, audit_training
 from emoloom.studies.audit_files import Contents
 from emoloom.studies.audit_predictions import Predicted
-from emoloom.studies.findings import Audit, AuditCheck, Inspection, NotCheckedError, Verified, brief, checked, skip
+from emoloom.studies.findings import (
+    Audit,
+    AuditCheck,
+    Inspection,
+    NotCheckedError,
+    Verified,
+    brief,
+    checked,
+    differences,
+    skip,
+)
 
 Floors = Mapping[str, Mapping[str, Sequence[Prediction]]]
 Products = Callable[[RunFolder, Config, Data, Floors], Mapping[Path, str]]
 """Texts of the leaderboard and of the report, made from the other files of a run and from these floors."""
 EXCERPT = 60
 """Characters shown of a text from where it differs."""
-_SUBJECT = ("system", "name", "corpus", "metric", "code")
 
 
 def audit_run(
@@ -105,6 +113,7 @@ class _Recomputation:
             "predictions": self._predictions,
             "floors": self._floors,
             "external": lambda inspection: audit_files.check_external(inspection, contents),
+            "drift": lambda inspection: audit_drift.check_drift(inspection, contents),
             "scores": self._scores,
             "report": self._report,
             "candidates": self._candidates,
@@ -133,7 +142,7 @@ class _Recomputation:
         made = dict(self.products(self.run, self.contents.config, self.contents.data, self.floors))
         right, path = made.pop(self.run.leaderboard), self.run.leaderboard
         recorded = store.read_json(path)
-        for what in _differences(recorded, json.loads(right)):
+        for what in differences(recorded, json.loads(right)):
             inspection.found(path, what)
         if not inspection.findings and path.read_bytes() != right.encode():
             inspection.found(path, "has the right values in other bytes than a run writes")
@@ -182,26 +191,6 @@ class _Recomputation:
     def _must_sample(self) -> None:
         if self.sample == 0:
             skip("needs the candidates' files: give a sample of 1 or more")
-
-
-def _differences(recorded: Any, right: Any, place: str = "") -> Iterator[str]:
-    """Every place at which two JSON values differ, named by keys and, inside lists, by what an entry is about."""
-    if isinstance(recorded, dict) and isinstance(right, dict):
-        for key in sorted({*recorded, *right}):
-            yield from _differences(recorded.get(key), right.get(key), f"{place} {key}")
-    elif isinstance(recorded, list) and isinstance(right, list):
-        if len(recorded) != len(right):
-            yield f"{place.strip()} has {len(recorded)} entries and should have {len(right)}"
-        for index, (one, two) in enumerate(zip(recorded, right, strict=False)):
-            yield from _differences(one, two, f"{place} {_subject(two, index)}")
-    elif recorded != right:
-        yield f"{place.strip()} is {brief(recorded)} and should be {brief(right)}"
-
-
-def _subject(entry: Any, index: int) -> str:
-    """What an entry of a list is about: its system, corpus, metric, name or code, else its number."""
-    parts = [str(entry[key]) for key in _SUBJECT if key in entry] if isinstance(entry, dict) else []
-    return f"[{', '.join(parts) or index}]"
 
 
 def _first_difference(recorded: str, right: str) -> str:

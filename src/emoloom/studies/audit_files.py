@@ -12,12 +12,13 @@ from emoloom import __version__, store
 from emoloom.config import Config
 from emoloom.corpora.selection import evaluated_corpora
 from emoloom.errors import InputError
+from emoloom.models.candidates import parse_name
 from emoloom.progress import bar
 from emoloom.records import Example, Prediction, TrainingPair, TrainingRow
 from emoloom.scoring.leaderboard import differing_parts
 from emoloom.screening import cells, decoding_cells, entries
-from emoloom.screening.data import Data, facts_of, promotion_rows_of, read_facts
-from emoloom.screening.failures import TRAINING, failed_stage
+from emoloom.screening.data import Data, facts_of, promotion_rows_of, read_facts, states_of
+from emoloom.screening.failures import DECODING, TRAINING, failed_stage
 from emoloom.screening.plan import Plan
 from emoloom.screening.systems import floor_key
 from emoloom.store import STAGE_FILE, TRAINED, UNTRAINED, RunFolder
@@ -68,7 +69,7 @@ def _rows(inspection: Inspection, path: Path, kind: Any) -> list[Any]:
 def check_seal(inspection: Inspection, run: RunFolder, digests: Mapping[str, str]) -> str:
     """Every file is the sealed one, none is missing, none was added."""
     if not run.seal.exists():
-        skip("there is no seal.json: the run was made before there were seals, or its first command never finished")
+        skip("there is no seal.json: the run was made before there were seals, or a command never finished")
     seal = store.read_json(run.seal)
     inspection.expect(run.seal, "format", seal["format"], store.SEAL_FORMAT)
     _compare(inspection, run.root, seal["files"], digests, "seal.json")
@@ -182,11 +183,15 @@ def check_decoding(inspection: Inspection, contents: Contents) -> str:
     """Each folder of predictions was made with the weights, rows and protocol that the run has."""
     decoded = list(contents.decoded())
     for name, state in decoded:
+        heads = due_heads(contents, name, state)
+        if heads and not heads.exists():
+            inspection.found(heads, "is not there, and the config trains a label head")
         with inspection.reading(contents.run.predictions(name, state) / STAGE_FILE):
             check_decoded(inspection, contents, _decoded(contents, name, state))
-    trained = {name for name, state in decoded if state == TRAINED}
     for name in contents.names:
-        _check_failure(inspection, contents, name, is_decoded=name in trained)
+        for state in states_of(contents.config, name):
+            with inspection.reading(contents.run.predictions(name, state)):
+                _check_failure(inspection, contents, name, state, is_decoded=(name, state) in decoded)
     if not decoded and not inspection.findings:
         skip("no candidate is decoded yet")
     shown = ", ".join(f"{name} ({state})" for name, state in decoded)
@@ -205,7 +210,7 @@ class Decoded(NamedTuple):
     rows: dict[str, Path]
     """File of rows of each corpus."""
     label_head: str | None
-    """SHA-256 of the head that gave label probabilities, empty for none; None where it is not on record."""
+    """SHA-256 of the head that gave label probabilities, empty for none that is there; None: not on record."""
 
 
 def _decoded(contents: Contents, name: str, state: str) -> Decoded:
@@ -213,9 +218,21 @@ def _decoded(contents: Contents, name: str, state: str) -> Decoded:
     weights = contents.plan.candidates[name].identity
     if state == TRAINED:
         weights = store.read_field(run.training(name) / STAGE_FILE, "weights")
-    heads = decoding_cells.label_heads(decoding_cells.weights_of(run, name, state), contents.config)
+    heads = due_heads(contents, name, state)
     rows = {corpus: run.evaluation_rows(corpus) for corpus in contents.data.evaluation}
     return Decoded(name, state, name, weights, rows, contents.digest(heads) if heads else "")
+
+
+def due_heads(contents: Contents, name: str, state: str) -> Path | None:
+    """The file of heads that a candidate must have, from the config alone; None where none gives probabilities.
+
+    `decoding_cells.label_heads` asks whether the file is there too, which whoever removes it decides.
+    """
+    from emoloom.training.loop import HEADS
+
+    settings, weights = contents.config.training, decoding_cells.weights_of(contents.run, name, state)
+    is_due = settings.lambda_cls > 0 and settings.classify_by == "head" and not parse_name(name).encoder
+    return weights.with_name(HEADS) if weights and is_due else None
 
 
 def check_decoded(inspection: Inspection, contents: Contents, decoded: Decoded) -> None:
@@ -247,7 +264,7 @@ def check_decoded(inspection: Inspection, contents: Contents, decoded: Decoded) 
                 file, "key", header["key"], decoding_cells.predictions_key(inputs, rows[run.slug(corpus)])
             )
             if "label_head" in header and decoded.label_head is not None:  # old runs name none
-                inspection.expect(file, "label_head", header["label_head"], decoded.label_head)
+                inspection.expect(file, "label_head", header["label_head"], decoded.label_head or None)
             if header["environment"] not in stage["environments"]:
                 inspection.found(file, f"its environment is not one that {run.shown(path)} lists")
     unused = [environment for environment in stage["environments"] if environment not in environments]
@@ -255,18 +272,20 @@ def check_decoded(inspection: Inspection, contents: Contents, decoded: Decoded) 
         inspection.found(path, f"no predictions file has the environment {brief(unused[0])}")
 
 
-def _check_failure(inspection: Inspection, contents: Contents, name: str, *, is_decoded: bool) -> None:
-    """A failure and the results that it says do not exist exclude each other."""
+def _check_failure(inspection: Inspection, contents: Contents, name: str, state: str, *, is_decoded: bool) -> None:
+    """A failure and the results that it says do not exist exclude each other; a scored run has one of the two."""
     run = contents.run
-    path = run.failure(name)
+    path = run.failure(name) if state == TRAINED else run.untrained_failure(name)
     if path.exists():
         with inspection.reading(path):
-            stage = failed_stage(run, name)
-            at_once = contents.config.screening.rungs == 1  # from a rung before the failure there are results
+            stage = failed_stage(run, name) if state == TRAINED else DECODING
+            # from a rung before the failure there are results
+            at_once = state == TRAINED and contents.config.screening.rungs == 1
             if is_decoded or (at_once and stage == TRAINING and (run.training(name) / STAGE_FILE).exists()):
-                inspection.found(path, f"says that {name} failed in {stage}, and its results are there")
-    elif run.leaderboard.exists() and not is_decoded:
-        inspection.found(run.predictions(name, TRAINED), "has no predictions, and the run is scored")
+                what = name if state == TRAINED else f"{name} untrained"
+                inspection.found(path, f"says that {what} failed in {stage}, and its results are there")
+    elif run.leaderboard.exists() and not is_decoded and not run.failure(name).exists():
+        inspection.found(run.predictions(name, state), "has no predictions, and the run is scored")
 
 
 def check_floors(

@@ -22,9 +22,9 @@ from emoloom.progress import bar, say
 from emoloom.records import Certificate, Example, Prediction
 from emoloom.screening import encoders
 from emoloom.screening.cells import use_threads
-from emoloom.screening.decoding_cells import label_heads, load_model, weights_of
+from emoloom.screening.decoding_cells import load_model, weights_of
 from emoloom.store import STAGE_FILE, RunFolder
-from emoloom.studies.audit_files import Contents, check_order
+from emoloom.studies.audit_files import Contents, check_order, due_heads
 from emoloom.studies.findings import Inspection, NotCheckedError, Verified, brief, skip
 
 PROBABILITY_TOLERANCE = 0.05
@@ -45,7 +45,7 @@ class Predicted(NamedTuple):
     environment: Any
     """As the file's first line has it."""
     has_probabilities: bool
-    """Whether the first line names the head that gave label probabilities."""
+    """Whether the first line names the head that gave label probabilities, and the config trains one."""
 
     @property
     def writes_text(self) -> bool:
@@ -63,7 +63,7 @@ def read_predictions(inspection: Inspection, contents: Contents) -> list[Predict
                 header, predictions, unchanged = store.inspect_records(path, Prediction)
                 if not unchanged:
                     inspection.found(path, "its rows are not those that its first line has the SHA-256 of")
-                head = "label_head" in header
+                head = "label_head" in header and due_heads(contents, name, state) is not None
                 found.append(Predicted(name, state, path, rows, predictions, header.get("environment"), head))
     return found
 
@@ -76,7 +76,7 @@ def check_predictions(inspection: Inspection, files: Sequence[Predicted], protoc
         decoded_by = protocol if file.writes_text else None
         for prediction in file.predictions:
             if prediction.row_id in by_id:
-                _check_record(inspection, file.path, prediction, by_id[prediction.row_id], decoded_by)
+                check_record(inspection, file.path, prediction, by_id[prediction.row_id], decoded_by)
                 n_given, n_due = len(prediction.label_probabilities or ()), len(LABELS) * file.has_probabilities
                 inspection.expect(file.path, "number of label_probabilities", n_given, n_due, prediction.row_id)
     if not files and not inspection.findings:
@@ -84,7 +84,7 @@ def check_predictions(inspection: Inspection, files: Sequence[Predicted], protoc
     return f"{sum(len(file.predictions) for file in files):,} predictions answer their rows and parse as recorded"
 
 
-def _check_record(
+def check_record(
     inspection: Inspection, path: Path, prediction: Prediction, row: Example, protocol: Protocol | None
 ) -> None:
     """One record; without a protocol no language model wrote it."""
@@ -206,10 +206,12 @@ def _probabilities(
     """Label probabilities by the trained head; None where there is none that can be read."""
     from emoloom.training.heads import read_heads
 
-    heads = label_heads(weights_of(contents.run, file.candidate, file.state), contents.config)
-    if heads is not None:
+    heads = due_heads(contents, file.candidate, file.state)
+    if heads is not None and heads.exists():
         with inspection.reading(heads):
             return read_heads(heads, model).label_probabilities
+    elif any(prediction.label_probabilities for prediction in file.predictions):
+        inspection.found(file.path, "has label probabilities, and no label head that they can be computed with")
     return None
 
 

@@ -121,7 +121,6 @@ def bench_decode(
         "one_forward": lambda: one_forward(bench.model, lines, bench.protocol.batch_rows),
         "library_forward": lambda: one_forward(bench.peer, lines, bench.protocol.batch_rows),
     }
-    contestants["one_forward"]()
     median = interleaved(contestants, repeats, say)
     return {
         **_compared(bench, found, peers[best](), oracle_rows),

@@ -13,7 +13,15 @@ from emoloom.progress import Say
 
 
 def interleaved(contestants: Mapping[str, Callable[[], Any]], repeats: int, say: Say) -> dict[str, float]:
-    """Median seconds of each contestant over rounds in which each runs once; none of them is timed on first use."""
+    """Median seconds of each contestant over rounds in which each runs once; none of them is timed on first use.
+
+    Args:
+        contestants: by name what is timed; each is called once more than there are rounds.
+        repeats: rounds.
+        say: receives one line a round.
+    """
+    for run in contestants.values():
+        run()  # whoever runs first would pay for memory, kernels and caches of all
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(1, repeats + 1):
         for name, run in contestants.items():

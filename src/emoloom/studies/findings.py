@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from emoloom.records import CheckStatus, Record
 from emoloom.store import RunFolder
 
 MAX_SHOWN = 100
+_SUBJECT = ("system", "name", "corpus", "metric", "code", "factor")
 _NOT_OUR_FORMAT = (LookupError, TypeError, ValueError, AttributeError, RecursionError, OSError)
 """What reading a file raises that is not what the run wrote: its values have other types, names or ranges."""
 
@@ -109,6 +111,38 @@ class Inspection:
             self.found(place, error.what)
         except _NOT_OUR_FORMAT as error:
             self.found(path, f"is not what a run writes ({type(error).__name__}: {brief(error)})")
+
+
+def differences(recorded: Any, right: Any, place: str = "", rounding: float = 0.0) -> Iterator[str]:
+    """Every place at which two JSON values differ, named by keys and, inside lists, by what an entry is about.
+
+    Args:
+        recorded: what a file holds.
+        right: what it should hold.
+        place: of the two values, in words.
+        rounding: floats that are no farther apart are equal.
+    """
+    if isinstance(recorded, dict) and isinstance(right, dict):
+        for key in sorted({*recorded, *right}):
+            yield from differences(recorded.get(key), right.get(key), f"{place} {key}", rounding)
+    elif isinstance(recorded, list) and isinstance(right, list):
+        if len(recorded) != len(right):
+            yield f"{place.strip()} has {len(recorded)} entries and should have {len(right)}"
+        for index, (one, two) in enumerate(zip(recorded, right, strict=False)):
+            yield from differences(one, two, f"{place} {_subject(two, index)}", rounding)
+    elif recorded != right and not _is_rounding(recorded, right, rounding):
+        yield f"{place.strip()} is {brief(recorded)} and should be {brief(right)}"
+
+
+def _is_rounding(recorded: Any, right: Any, rounding: float) -> bool:
+    both = isinstance(recorded, float) and isinstance(right, float)
+    return both and math.isclose(recorded, right, rel_tol=0.0, abs_tol=rounding)
+
+
+def _subject(entry: Any, index: int) -> str:
+    """What an entry of a list is about: its system, corpus, metric, name or code, else its number."""
+    parts = [str(entry[key]) for key in _SUBJECT if key in entry] if isinstance(entry, dict) else []
+    return f"[{', '.join(parts) or index}]"
 
 
 def brief(value: Any) -> str:
