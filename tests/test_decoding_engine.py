@@ -13,10 +13,13 @@ from tests.tiny_models import save_tiny_llama, tiny_gemma3, tiny_llama, tiny_qwe
 from emoloom.config import DecodingSettings
 from emoloom.contract.prompt import contract_id
 from emoloom.decoding import engine, normative
+from emoloom.decoding.draft import can_draft
 from emoloom.decoding.engine import Request, answer
+from emoloom.decoding.grammar import answer_grammar
 from emoloom.decoding.normative import Answer, step
 from emoloom.decoding.predict import predict
 from emoloom.decoding.protocol import LADDER, Protocol, protocol_of, rung_of
+from emoloom.decoding.selfcheck import Line, quick_selfcheck
 from emoloom.errors import CandidateError
 from emoloom.models.codec import Codec, load_codec
 from emoloom.models.loading import DTYPES, load_base
@@ -87,6 +90,92 @@ def test_empty_drafts_are_plain_stepping(monkeypatch: pytest.MonkeyPatch) -> Non
     expected = step(model, pinned, EOS, prompts)
     monkeypatch.setattr(engine, "draft", lambda model, prompts, *rest: [[] for _ in prompts])
     assert answers(model, pinned, prompts) == expected
+
+
+def _small(**more: Any) -> dict[str, Any]:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+    tokens = {"vocab_size": 261, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    return {**sizes, **tokens, "num_hidden_layers": 2, **more}
+
+
+def tiny_lfm2() -> Any:
+    """Convolutions in every other layer."""
+    from transformers import Lfm2Config, Lfm2ForCausalLM
+
+    return Lfm2ForCausalLM(Lfm2Config(**_small(layer_types=["conv", "full_attention"])))
+
+
+def tiny_qwen3_next() -> Any:
+    """Linear attention in every other layer."""
+    from transformers import Qwen3NextConfig, Qwen3NextForCausalLM
+
+    heads = {f"linear_{name}": 8 for name in ("key_head_dim", "value_head_dim")}
+    heads |= {f"linear_num_{name}_heads": 2 for name in ("key", "value")}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    layers = {"layer_types": ["linear_attention", "full_attention"], "head_dim": 8}
+    more = {**heads, **experts, **layers, "shared_expert_intermediate_size": 16}
+    return Qwen3NextForCausalLM(Qwen3NextConfig(**_small(**more)))
+
+
+def tiny_falcon_h1() -> Any:
+    """Attention and a state space in every layer."""
+    from transformers import FalconH1Config, FalconH1ForCausalLM
+
+    sizes = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 8}
+    return FalconH1ForCausalLM(FalconH1Config(**_small(**sizes)))
+
+
+def tiny_mamba() -> Any:
+    """No attention at all: the cache takes its state without a word and does not hold it."""
+    from transformers import MambaConfig, MambaForCausalLM
+
+    return MambaForCausalLM(MambaConfig(vocab_size=261, hidden_size=32, num_hidden_layers=2, state_size=4))
+
+
+def tiny_minimax() -> Any:
+    """Has a cache of its own and refuses the library's."""
+    from transformers import MiniMaxConfig, MiniMaxForCausalLM
+
+    layers = {"layer_types": ["linear_attention", "full_attention"], "head_dim": 8, "num_local_experts": 2}
+    return MiniMaxForCausalLM(MiniMaxConfig(**_small(**layers)))
+
+
+HYBRIDS = [tiny_lfm2, tiny_qwen3_next, tiny_falcon_h1, tiny_mamba, tiny_minimax]
+
+
+@pytest.mark.parametrize("architecture", HYBRIDS)
+def test_what_cannot_draft_steps_and_takes_what_the_contract_forces(architecture: Any, tmp_path: Path) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = architecture().eval()
+    assert not can_draft(model)
+    prompts, pinned = random_prompts(5), protocol(max_new_tokens=6)
+    expected = step(model, pinned, EOS, prompts)
+    assert answers(model, pinned, prompts) == expected  # as many forwards, too
+
+    codec = Codec(save_tiny_llama(tmp_path) / "tokenizer.json", bos_id=None, eos_id=EOS)
+    requests = [Request(row, prompt) for row, prompt in enumerate(prompts)]
+    found = dict(answer(model, pinned, EOS, requests, draft_rows=2, grammar=answer_grammar(codec)))
+    assert content([found[row] for row in range(len(prompts))]) == content(expected)
+    lines = [Line(prompt, prompt[:4]) for prompt in prompts[:4]]
+    assert {check.code: check.status for check in quick_selfcheck(model, pinned, EOS, lines).checks}[
+        "noise"
+    ] == "passed"
+
+
+def test_what_has_attention_alone_can_draft() -> None:
+    assert all(can_draft(make()) for make in (tiny_llama, tiny_qwen2, tiny_gemma3))
+
+
+def test_memory_that_runs_out_is_not_taken_for_an_architecture_that_cannot_draft() -> None:
+    model = tiny_llama()
+
+    def exhausted(**settings: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
+
+    model.model.forward = exhausted  # type: ignore[assignment]
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        can_draft(model)
 
 
 def test_an_honest_draft_needs_one_forward_a_row() -> None:

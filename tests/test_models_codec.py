@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from emoloom.contract.prompt import INSTRUCTION, LABELS, line_of, render_prompt, render_target
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.codec import Codec
 from emoloom.records import Target, Vad
-from tiny_models import BYTE_LEVEL, added_token, byte_tokenizer
+from tiny_models import BYTE_LEVEL, added_token, byte_tokenizer, wordpiece_tokenizer
 
 # Qwen2.5's tokenizer.json: pre-tokenizer and added tokens with their `special` flags.
 QWEN_REGEX = (
@@ -379,3 +380,51 @@ def test_damaged_tokenizer_files_are_one_clear_line(tmp_path, content):
         Codec(file, bos_id=None, eos_id=2)
     assert "\n" not in caught.value.line()
     assert str(file) in caught.value.line()
+
+
+def _without_unknown() -> dict:
+    tree = wordpiece_tokenizer()
+    del tree["model"]["vocab"]["[UNK]"]
+    return {**tree, "added_tokens": [token for token in tree["added_tokens"] if token["content"] != "[UNK]"]}
+
+
+PANICKING = {"pre_tokenizer": {"type": "FixedLength", "length": 0}}
+"""Divides by zero inside the library, in Rust: what comes out is no Exception."""
+
+
+@pytest.mark.parametrize("tree", [{**byte_tokenizer(), **PANICKING}, _without_unknown()])
+def test_a_tokenizer_that_fails_only_at_work_is_one_clear_line(tmp_path, tree):
+    with pytest.raises(InputError, match=r"tokenizer\.json: (is no usable|its) tokenizer") as caught:
+        make(tmp_path, tree)
+    assert "\n" not in caught.value.line()
+
+
+def test_what_a_tokenizer_raises_over_one_text_is_a_failure_of_the_candidate(tmp_path):
+    codec = make(tmp_path, byte_tokenizer())
+    codec._plain = Tokenizer.from_str(json.dumps({**byte_tokenizer(), **PANICKING}))
+    with pytest.raises(CandidateError, match="cannot encode 'so glad' ") as caught:
+        codec.encode_text("so glad")
+    assert caught.value.code == "unsafe-tokenizer"
+
+
+def test_what_a_tokenizer_raises_over_an_answer_is_a_failure_of_the_candidate(tmp_path):
+    class Panicking:
+        def id_to_token(self, token: int) -> str:
+            return "x"
+
+        def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+            raise BaseException("a panic of the library")
+
+    codec = make(tmp_path, byte_tokenizer())
+    codec._full = Panicking()
+    with pytest.raises(CandidateError, match=r"cannot spell its answer \(a panic"):
+        codec.decode([5])
+
+
+def test_what_ends_the_program_is_not_taken_for_a_bad_tokenizer(tmp_path, monkeypatch):
+    def interrupted(self: Codec) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Codec, "_fault", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path, byte_tokenizer())

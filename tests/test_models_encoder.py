@@ -17,6 +17,7 @@ from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import ENCODERS, parse_name, prepare
 from emoloom.models.codec import load_codec, load_text_codec
 from emoloom.models.encoder import load_encoder
+from emoloom.models.sources import encoder_boundary_ids
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,36 @@ def test_a_tokenizer_without_boundaries_is_refused(copied: Path, tmp_path: Path)
     edited(copied, "tokenizer.json", post_processor=None)
     with pytest.raises(InputError, match="does not put one token before a text and one behind it"):
         prepare(f"encoder:dir:{copied}", tmp_path)
+
+
+def test_a_panic_of_the_tokenizer_library_is_a_coded_failure(copied: Path, tmp_path: Path) -> None:
+    edited(copied, "tokenizer.json", pre_tokenizer={"type": "FixedLength", "length": 0})
+    codec = load_text_codec(prepare(f"encoder:dir:{copied}", tmp_path))
+    with pytest.raises(CandidateError, match="cannot encode 'so glad' "):
+        codec.encode_text("so glad")
+
+
+def test_a_panic_over_the_boundaries_is_one_clear_line(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        """What a panic of the library is to Python: no Exception."""
+
+    class Panicking:
+        @staticmethod
+        def from_str(text: str) -> None:
+            raise Panic("called `Option::unwrap()` on a `None` value")
+
+    monkeypatch.setattr("tokenizers.Tokenizer", Panicking)
+    with pytest.raises(InputError, match=r"tokenizer\.json: does not put one token .*unwrap"):
+        encoder_boundary_ids(tiny)
+
+
+def test_a_text_that_cannot_be_encoded_is_a_coded_failure(copied: Path, tmp_path: Path) -> None:
+    tree = json.loads((copied / "tokenizer.json").read_text())
+    edited(copied, "tokenizer.json", model={**tree["model"], "unk_token": "[NONE]"})
+    codec = load_text_codec(prepare(f"encoder:dir:{copied}", tmp_path))
+    with pytest.raises(CandidateError, match="cannot encode '\\u4f60' ") as caught:
+        codec.encode_text("\u4f60")
+    assert caught.value.code == "unsafe-tokenizer"
 
 
 def test_a_missing_tensor_is_a_coded_failure_and_never_drawn_at_random(copied: Path, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from gguf import GGMLQuantizationType
 
+from emoloom import durable
 from emoloom.errors import InputError
-from emoloom.models import candidates
+from emoloom.models import candidates, convert
 from emoloom.models.candidates import prepare
 from emoloom.models.codec import load_codec
 from emoloom.models.gguf_header import check_header
@@ -81,6 +82,86 @@ def test_a_folder_without_its_manifest_is_made_again(gguf, tmp_path):
     (Path(candidate.folder) / "candidate.json").unlink()
     (Path(candidate.folder) / "model.safetensors").write_bytes(b"half")
     assert prepare(f"gguf:{gguf}", tmp_path, say=quiet).identity == candidate.identity
+
+
+def spoil(path: Path) -> None:
+    """One changed byte; the size stays."""
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json", "candidate.json"])
+@pytest.mark.parametrize("harm", [spoil, Path.unlink])
+def test_damage_in_the_cache_is_noticed_and_mended(gguf, tmp_path, name, harm):
+    candidate = prepare(f"gguf:{gguf}", tmp_path, say=quiet)
+    folder = Path(candidate.folder)
+    expected = {path.name: path.read_bytes() for path in folder.iterdir()}
+    harm(folder / name)
+    said: list[str] = []
+    assert prepare(f"gguf:{gguf}", tmp_path, say=said.append) == candidate
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
+    assert any("damaged" in line for line in said) == (folder / name != folder / "candidate.json" or harm is spoil)
+    said.clear()
+    prepare(f"gguf:{gguf}", tmp_path, say=said.append)
+    assert said == []
+
+
+def test_what_lies_beside_the_cached_files_does_no_harm(gguf, tmp_path, monkeypatch):
+    candidate = prepare(f"gguf:{gguf}", tmp_path, say=quiet)
+    (Path(candidate.folder) / "notes.txt").write_text("mine")
+    (Path(candidate.folder) / "folder").mkdir()
+    monkeypatch.setattr("emoloom.models.convert.dequantise", None)  # is not needed
+    assert prepare(f"gguf:{gguf}", tmp_path, say=quiet) == candidate
+
+
+def test_a_folder_of_an_earlier_version_keeps_its_weights_and_gets_its_digests(gguf, tmp_path, monkeypatch):
+    candidate = prepare(f"gguf:{gguf}", tmp_path, say=quiet)
+    manifest = Path(candidate.folder) / "candidate.json"
+    whole = manifest.read_text()
+    manifest.write_text(json.dumps({"gguf_sha256": json.loads(whole)["gguf_sha256"]}) + "\n")
+    with monkeypatch.context() as patched:
+        patched.setattr("emoloom.models.convert.dequantise", None)  # is not needed
+        assert prepare(f"gguf:{gguf}", tmp_path, say=quiet) == candidate
+    assert manifest.read_text() == whole
+    manifest.write_text(json.dumps({"gguf_sha256": "x"}))
+    (Path(candidate.folder) / "model.safetensors").write_bytes(b"half")
+    assert prepare(f"gguf:{gguf}", tmp_path, say=quiet) == candidate
+
+
+def test_files_are_durable_before_the_folder_has_its_name(gguf, tmp_path, monkeypatch):
+    synced: list[str] = []
+    honest = durable.sync
+
+    def noting(path: Path) -> None:
+        synced.append(path.name)
+        honest(path)
+
+    monkeypatch.setattr(durable, "sync", noting)
+    folder = Path(prepare(f"gguf:{gguf}", tmp_path, say=quiet).folder)
+    assert {path.name for path in folder.iterdir()} <= set(synced[:-2])
+    assert synced[-2:] == [f"{folder.name}.part", "models"]
+
+
+@pytest.mark.parametrize("limit", [300, 5_000, 50_000])
+def test_a_full_disk_is_one_clear_line_and_leaves_nothing(gguf, tmp_path, monkeypatch, limit):
+    """The libraries wrap what the system refuses in errors of their own."""
+    read = convert._read
+
+    def then_full(path: Path):
+        found = read(path)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        return found
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr(convert, "_read", then_full)
+    try:
+        with pytest.raises(InputError, match="cannot be written") as caught:
+            prepare(f"gguf:{gguf}", tmp_path, say=quiet)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in caught.value.line()
+    assert left_in(tmp_path) == []
 
 
 def test_an_interrupted_conversion_leaves_nothing(gguf, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,18 @@ def writing(path: Path) -> Iterator[None]:
     """Turn what the disk refuses while `path` is written into one line for the user."""
     try:
         yield
-    except OSError as error:
+    except (OSError, _wrapped_by_safetensors()) as error:
         raise InputError(
-            f"cannot be written ({error.strerror or error})",
+            f"cannot be written ({getattr(error, 'strerror', None) or error})",
             where=str(path),
             next_step="free space or name another folder",
         ) from error
+
+
+def _wrapped_by_safetensors() -> type[Exception]:
+    """The error in which safetensors wraps a full disk: its own. Who has not loaded the library cannot meet it."""
+    found: type[Exception] = getattr(sys.modules.get("safetensors"), "SafetensorError", OSError)
+    return found
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:

@@ -13,13 +13,12 @@ def user_path(text: str | Path) -> Path:
     Raises:
         InputError: it names the home of nobody here (`~data` for `~/data`), or holds a NUL character.
     """
+    if "\0" in str(text):  # before the home folder is looked up: that raises ValueError on a NUL
+        raise InputError("a path cannot hold a NUL character", where=repr(str(text)), next_step="mend the path")
     try:
-        path = Path(text).expanduser()
+        return Path(text).expanduser()
     except RuntimeError as error:
         raise InputError("no user of this name has a home folder", where=str(text), next_step="write ~/...") from error
-    if "\0" in str(path):
-        raise InputError("a path cannot hold a NUL character", where=repr(str(path)))
-    return path
 
 
 def corpus_folder(data_dir: str) -> Path | None:

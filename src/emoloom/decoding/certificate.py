@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from emoloom.decoding.normative import Choice, choose
 from emoloom.decoding.protocol import Protocol, same_shape
+from emoloom.models.loading import max_positions
 
 
 class Recheck(NamedTuple):
@@ -42,7 +43,7 @@ def recheck(
     Raises:
         CandidateError: a row does not fit, or logits are not finite.
     """
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = max_positions(model)
     found: dict[int, Recheck] = {}
     for rung, group in same_shape(protocol, [prompt for prompt, _ in rows], limit):
         lines = [(rows[index][0], list(rows[index][1])) for index in group]

@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import pad
 
 from emoloom.decoding.grammar import FREE, LABEL, Node
+from emoloom.models.loading import memory_ran_out
 
 COMPACT_SHARE = 0.75
 """The block is cut to its running rows when their share falls below this."""
@@ -54,6 +55,32 @@ class Draft:
     def finished(self, eos_id: int) -> bool:
         """Whether nothing is left to draft."""
         return len(self.added) == self.limit or self.added[-1:] == [eos_id]
+
+
+@torch.inference_mode()
+def can_draft(model: Any) -> bool:
+    """Whether all that a model remembers of a text are keys and values of attention, which drafting cuts and joins.
+
+    Tried with two tokens. What keeps another state in some of its layers (LFM2, Qwen3-Next, Falcon-H1, Mamba) is
+    refused by the cache, or leaves nothing in it.
+    """
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    try:
+        ids = torch.zeros((1, 2), dtype=torch.int64, device=model.device)
+        model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+        shapes = [tuple(part.shape[::2]) for layer in cache.layers for part in (layer.keys, layer.values)]
+    except Exception as error:  # each architecture has a way of its own to fail at this
+        if memory_ran_out(error):
+            raise
+        return False
+    return bool(shapes) and all(shape == ids.shape for shape in shapes)
+
+
+def forced(verified: Sequence[list[int]], max_new_tokens: int, grammar: Node) -> list[list[int]]:
+    """What the contract alone says to add to each row's verified ids, where a model cannot draft."""
+    return [_begin([], kept, max_new_tokens, grammar).added for kept in verified]
 
 
 @torch.inference_mode()

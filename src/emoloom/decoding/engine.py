@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from emoloom.decoding.draft import draft
+from emoloom.decoding.draft import can_draft, draft, forced
 from emoloom.decoding.grammar import FREE, Node
 from emoloom.decoding.normative import Answer, choose
 from emoloom.decoding.protocol import Protocol, rung_of
+from emoloom.models.loading import max_positions
 
 LONGER = 3
 """A prompt this many times as long as the shortest is drafted with others of its length."""
@@ -43,6 +44,7 @@ def answer(
     """Yield (row, normative answer) as rows finish, in no particular order.
 
     Whatever the draft says, an answer holds only tokens that a normative forward chose after the tokens before them.
+    Where the architecture cannot draft, nothing is drafted but what the contract forces: as exact, and slower.
 
     Args:
         model: causal language model in the protocol's dtype.
@@ -55,7 +57,7 @@ def answer(
     Raises:
         CandidateError: a row does not fit, or logits are not finite.
     """
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit, drafting = max_positions(model), can_draft(model)
     works = [_Work(r, rung_of(len(r.prompt), protocol.max_new_tokens, limit)) for r in requests]
     to_draft = sorted(works, key=lambda work: (len(work.prompt), work.row))
     to_verify: dict[int, list[_Work]] = defaultdict(list)
@@ -63,7 +65,7 @@ def answer(
         block = _like_lengths(to_draft[:draft_rows])
         to_draft = to_draft[len(block) :]
         if block:
-            _draft_block(model, protocol, eos_id, block, grammar)
+            _draft_block(model, protocol, eos_id, block, grammar, drafting=drafting)
         for work in block:
             to_verify[work.rung].append(work)
         for group in _groups(to_verify, protocol.batch_rows, flush=not to_draft):
@@ -80,9 +82,14 @@ def _like_lengths(works: list[_Work]) -> list[_Work]:
     return works[: next((place for place, work in enumerate(works) if len(work.prompt) > much), len(works))]
 
 
-def _draft_block(model: Any, protocol: Protocol, eos_id: int, block: list[_Work], grammar: Node) -> None:
+def _draft_block(
+    model: Any, protocol: Protocol, eos_id: int, block: list[_Work], grammar: Node, *, drafting: bool
+) -> None:
     prompts, verified = [work.prompt for work in block], [work.verified for work in block]
-    drafts = draft(model, prompts, verified, protocol.max_new_tokens, eos_id, grammar)
+    if drafting:
+        drafts = draft(model, prompts, verified, protocol.max_new_tokens, eos_id, grammar)
+    else:
+        drafts = forced(verified, protocol.max_new_tokens, grammar)
     for work, added in zip(block, drafts, strict=True):
         work.drafted = added
 

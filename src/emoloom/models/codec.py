@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from emoloom.contract.prompt import LABELS, Piece, PieceKind, clean_text, line_of, render_prompt, render_target
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import CONFIG, TOKENIZER, Candidate
-from emoloom.models.sources import read_json
+from emoloom.models.sources import read_json, tokenizer_failures
 from emoloom.records import Target, Vad
 
 UNSAFE = "unsafe-tokenizer"
@@ -25,16 +25,24 @@ class EncodedTarget(NamedTuple):
     kinds: list[PieceKind | str]
 
 
-@contextmanager
-def _usable(tokenizer_file: Path) -> Iterator[None]:
-    """Turn whatever a bad file raises into one line; the library raises bare Exception."""
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
+def _usable(tokenizer_file: Path) -> AbstractContextManager[None]:
+    """Turn whatever a bad file raises into one line."""
+    return tokenizer_failures(
+        lambda reason: InputError(
             f"is no usable tokenizer ({reason})", where=str(tokenizer_file), next_step="fetch the candidate again"
-        ) from error
+        )
+    )
+
+
+def _encoding(text: str) -> AbstractContextManager[None]:
+    """Turn whatever a tokenizer raises over a text into a failure of the candidate that shows the text."""
+    return tokenizer_failures(
+        lambda reason: CandidateError(f"its tokenizer cannot encode {_shown(text)} ({reason})", code=UNSAFE)
+    )
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}...")
 
 
 class Codec:
@@ -60,14 +68,15 @@ class Codec:
 
         with _usable(tokenizer_file):
             tree = json.loads(tokenizer_file.read_text(encoding="utf-8"))
-            self._control = _control_ids(tree, bos_id, eos_id)
+            self._control = control_ids(tree, bos_id, eos_id)
             self._full = Tokenizer.from_str(json.dumps(_piecewise(tree)))
             self._plain = Tokenizer.from_str(json.dumps({**_piecewise(tree), "added_tokens": []}))
         self.bos_id = bos_id
         self.eos_id = eos_id
         self._cache: dict[tuple[str, str], list[int]] = {}
         try:
-            fault = self._fault()
+            with _usable(tokenizer_file):
+                fault = self._fault()
         except CandidateError as error:
             fault = error.what
         if fault:
@@ -105,24 +114,31 @@ class Codec:
         Raises:
             CandidateError: the tokenizer maps plain text to a control token whatever is done, or cannot encode it.
         """
-        encoding = self._plain.encode(text, add_special_tokens=False)
-        ids: list[int] = encoding.ids
-        if not self._control.isdisjoint(ids):
-            ids = self._respelt(text, ids, encoding.offsets)
+        with _encoding(text):
+            encoding = self._plain.encode(text, add_special_tokens=False)
+            ids: list[int] = encoding.ids
+            if not self._control.isdisjoint(ids):
+                ids = self._respelt(text, ids, encoding.offsets)
         if not self._control.isdisjoint(ids) or (text and not ids):
-            shown = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
-            raise CandidateError(f"its tokenizer cannot encode {shown!r} without control tokens", code=UNSAFE)
+            raise CandidateError(f"its tokenizer cannot encode {_shown(text)} without control tokens", code=UNSAFE)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of generated ids, control tokens spelt out, U+FFFD for an id that the tokenizer does not have."""
+        """The text of generated ids, control tokens spelt out, U+FFFD for an id that the tokenizer does not have.
+
+        Raises:
+            CandidateError: the tokenizer cannot spell them.
+        """
         runs: list[list[int]] = [[]]
         for token in ids:
             if self._full.id_to_token(token) is None:
                 runs.append([])
             else:
                 runs[-1].append(token)
-        return "\ufffd".join(self._full.decode(run, skip_special_tokens=False) for run in runs)
+        with tokenizer_failures(
+            lambda reason: CandidateError(f"its tokenizer cannot spell its answer ({reason})", code=UNSAFE)
+        ):
+            return "\ufffd".join(self._full.decode(run, skip_special_tokens=False) for run in runs)
 
     def _respelt(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> list[int]:
         """The ids with the stretches of text that became control tokens encoded character by character."""
@@ -154,7 +170,7 @@ _ANY_VAD = Vad(v=0.12, a=0.34, d=1.0)
 _ALPHABET = "".join(map(chr, range(33, 127))) + " \u00e9 \U0001f642."
 
 
-def _control_ids(tree: dict[str, Any], bos_id: int | None, eos_id: int) -> frozenset[int]:
+def control_ids(tree: dict[str, Any], bos_id: int | None, eos_id: int) -> frozenset[int]:
     """Ids that no text may become: added tokens but for runs of white space, and the boundary ids.
 
     Some tokenizers declare line breaks and runs of blanks as added tokens (Gemma, GPT-NeoX): those are text.
@@ -215,8 +231,13 @@ class TextCodec:
         self._ends, self._longest = (first_id, last_id), longest
 
     def encode_text(self, text: str) -> list[int]:
-        """Ids of a text as the contract carries it (`clean_text`), the boundary ids around them."""
-        found = self._plain.encode(clean_text(text)[0], add_special_tokens=False).ids
+        """Ids of a text as the contract carries it (`clean_text`), the boundary ids around them.
+
+        Raises:
+            CandidateError: the tokenizer cannot encode it.
+        """
+        with _encoding(text):
+            found = self._plain.encode(clean_text(text)[0], add_special_tokens=False).ids
         first, last = self._ends
         return [first, *[token for token in found if token not in self._control][: self._longest - 2], last]
 

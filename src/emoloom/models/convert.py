@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from emoloom import durable
 from emoloom.errors import InputError
 from emoloom.models.gguf_header import GgufHeader, check_header
 
@@ -33,14 +34,13 @@ def dequantise(gguf: Path, folder: Path) -> None:
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     tokenizer.add_bos_token = _adds_bos(header)
-    try:
+    with durable.writing(folder):
         folder.mkdir(parents=True)
         model.save_pretrained(folder, max_shard_size="8GB")
-        tokenizer.save_pretrained(folder)
-    except OSError as error:
-        raise InputError(
-            f"cannot be written ({error.strerror or error})", where=str(folder), next_step="make room for the weights"
-        ) from error
+        try:
+            tokenizer.save_pretrained(folder)
+        except Exception as error:  # on a full disk its library raises a bare one
+            raise OSError(str(error)) from error
 
 
 def _read(gguf: Path) -> tuple[Any, Any]:

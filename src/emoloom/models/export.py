@@ -29,7 +29,7 @@ def export(candidate: Candidate, weights: Path, destination: Path) -> None:
     """
     from safetensors.torch import save_file
 
-    from emoloom.models.loading import load_checkpoint
+    from emoloom.models.loading import kept_buffers, load_checkpoint
 
     if candidate.encoder:
         raise InputError(
@@ -45,7 +45,8 @@ def export(candidate: Candidate, weights: Path, destination: Path) -> None:
         with durable.writing(destination):
             unfinished.mkdir(parents=True)
             model.config.save_pretrained(unfinished)  # a control has fewer layers than its base
-            tensors = {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
+            held = {**dict(model.named_parameters()), **kept_buffers(model)}
+            tensors = {name: tensor.detach().contiguous() for name, tensor in held.items()}
             save_file(tensors, unfinished / WEIGHTS, metadata={"format": "pt"})
             for file in Path(candidate.folder).iterdir():
                 if file.is_file() and any(map(file.match, _COPIED)):

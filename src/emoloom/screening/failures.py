@@ -70,10 +70,10 @@ def with_named_failures(work: Callable[[Candidate], object], candidate: Candidat
     except (EmoloomError, OSError):
         raise
     except Exception as error:
-        text = str(error)
-        memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if memory or "not enough memory" in text or "can't allocate memory" in text:
+        from emoloom.models.loading import memory_ran_out
+
+        if memory_ran_out(error):
             raise CandidateError("memory ran out", where=candidate.name, code="out-of-memory") from error
         traceback.print_exc()
-        reason = f"{type(error).__name__}: {text}"
+        reason = f"{type(error).__name__}: {error}"
         raise CandidateError(reason, where=candidate.name, code="internal-error") from error

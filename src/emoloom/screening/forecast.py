@@ -117,7 +117,7 @@ def _decoding_seconds(model: Any, codec: Codec | TextCodec, config: Config, rows
     from emoloom.decoding.normative import choose
     from emoloom.decoding.protocol import protocol_of, same_shape
     from emoloom.models.codec import TextCodec
-    from emoloom.models.loading import DTYPES
+    from emoloom.models.loading import DTYPES, max_positions
     from emoloom.screening import encoders
 
     if not rows:
@@ -130,7 +130,7 @@ def _decoding_seconds(model: Any, codec: Codec | TextCodec, config: Config, rows
     prompts = [codec.encode_prompt(row.text) for row in rows]
     start = time.perf_counter()
     try:
-        for rung, group in same_shape(protocol, prompts, getattr(model.config, "max_position_embeddings", None)):
+        for rung, group in same_shape(protocol, prompts, max_positions(model)):
             choose(model, protocol, rung, [(prompts[place], []) for place in group])
     except CandidateError:
         return 0.0

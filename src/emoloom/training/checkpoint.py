@@ -42,14 +42,7 @@ def save(folder: Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], s
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write one safetensors file whole."""
-
-    def fill(place: Path) -> None:
-        try:
-            save_file(tensors, place)
-        except SafetensorError as error:  # the library wraps a full disk in an error of its own
-            raise OSError(str(error)) from error
-
-    durable.write_whole(path, fill)
+    durable.write_whole(path, lambda place: save_file(tensors, place))
 
 
 def list_steps(folder: Path) -> list[Path]:
