@@ -21,10 +21,11 @@ from emoloom.scoring.ablation import (
     Result,
     Rows,
     compare_cells,
+    p_of_both,
     p_of_seeds,
     says,
 )
-from emoloom.scoring.statistics import LEVEL
+from emoloom.scoring.statistics import LEVEL, holm
 
 CONSTANT = {"v": 0.5, "a": 0.5, "d": 0.5}
 N = 60
@@ -95,6 +96,34 @@ def test_survivors_are_called_nothing_that_the_dead_could_deny() -> None:
     other_way = compared(poor, good[:2], {"full": [2]})
     assert (other_way.failed, other_way.reference_failed) == ((), (2,))
     assert outcome(other_way, "macro_f1@all").says == "not shown"
+
+
+def test_the_error_of_rows_and_seeds_by_hand() -> None:
+    """Variances .02 and .02 over two seeds: .02 of the difference's; .03 from rows: t = .3 / sqrt(.05)."""
+    mine, theirs = (0.5, 0.7), (0.2, 0.4)
+    expected = 2 * stats.t.sf(0.3 / 0.05**0.5, 0.05**2 / (0.02**2 / 2))
+    assert p_of_both(mine, theirs, 0.03**0.5) == pytest.approx(expected)
+    assert p_of_both(mine, theirs, 0.0) == pytest.approx(p_of_seeds(mine, theirs))
+    same = (0.5, 0.5)
+    assert p_of_both(same, (0.4, 0.4), 0.05) == pytest.approx(2 * stats.norm.sf(2.0))
+    assert p_of_both((0.5,), (0.4,), 0.05) == p_of_both(same, same, 0.0) == 0.0
+
+
+@pytest.mark.parametrize(("ratio", "of_rows_alone"), [(1.0, 0.1), (3.0, 0.5)])
+def test_the_tests_together_keep_their_level_whatever_brings_the_error(ratio: float, of_rows_alone: float) -> None:
+    """Ten outcomes of equal recipes; seeds differ as much as rows do, or three times as much."""
+    draw, n_cells, n_seeds = np.random.default_rng(1), 400, 3
+    together = alone = 0
+    for _ in range(n_cells):
+        both, of_rows = [], []
+        for shift in draw.normal(0, 1, 10):  # the rows are the same for all seeds
+            mine, theirs = shift + draw.normal(0, ratio / 2**0.5, n_seeds), draw.normal(0, ratio / 2**0.5, n_seeds)
+            of_rows.append(2 * stats.norm.sf(abs(mine.mean() - theirs.mean())))
+            both.append(max(of_rows[-1], p_of_seeds(mine, theirs), p_of_both(mine, theirs, 1.0)))
+        together += min(holm(both)) < LEVEL
+        alone += min(holm(of_rows)) < LEVEL
+    assert together / n_cells < 0.1
+    assert alone / n_cells > of_rows_alone
 
 
 def test_equal_recipes_are_seldom_told_apart_however_much_seeds_differ() -> None:

@@ -65,9 +65,10 @@ class Outcome(Record):
     by_seed: tuple[float | None, ...]
     """Difference of each seed."""
     p_adjusted: float | None
-    """The larger of two p-values, Holm over all outcomes of the cell: the paired permutation test of the mean over
-    seeds, a row's answers of all seeds swapped together, which knows the draw of the rows; and Student's t-test of the
-    scores of the seeds, which knows that of the trainings. None where the difference is undefined."""
+    """The largest of three p-values, Holm over all outcomes of the cell: the paired permutation test of the mean over
+    seeds, a row's answers of all seeds swapped together, which knows the draw of the rows; Student's t-test of the
+    scores of the seeds, which knows that of the trainings; and a t-test with the errors of both (see `p_of_seeds` and
+    `p_of_both`). None where the difference is undefined."""
     detectable: float | None
     """Smallest true difference that such a comparison would find in four of five repetitions, before Holm."""
     says: str
@@ -252,7 +253,10 @@ def _measured(
     }  # fmt: skip
     fields = {name: _rounded(number) for name, number in numbers.items()}
     by_seed = tuple(_rounded(mine - theirs) for mine, theirs in zip(*each, strict=True))
-    p_value = None if fields["difference"] is None else max(tested.p_value, p_of_seeds(*each))
+    p_value = None
+    if fields["difference"] is not None:
+        scores = each[0], each[1]
+        p_value = max(tested.p_value, p_of_seeds(*scores), p_of_both(*scores, tested.standard_error or 0.0))
     return {"corpus": corpus, "metric": metric, "by_seed": by_seed, **fields}, p_value
 
 
@@ -268,6 +272,29 @@ def p_of_seeds(mine: Sequence[float], theirs: Sequence[float]) -> float:
         return float(abs(mine[0] - theirs[0]) <= NO_DIFFERENCE)
     moments = [part for each in (mine, theirs) for part in (np.mean(each), np.std(each, ddof=1), len(each))]
     return float(stats.ttest_ind_from_stats(*moments).pvalue)
+
+
+def p_of_both(mine: Sequence[float], theirs: Sequence[float], error_of_rows: float) -> float:
+    """Two-sided p of the difference of means over its error from rows and seeds together; 0 for one seed each.
+
+    t = D / sqrt(SE_rows^2 + SE_seeds^2), with the degrees of freedom of Satterthwaite (1946): those of the seeds,
+    2 S - 2, where the seeds bring all of the error, and more the less they do. Where both matter, each test alone has
+    half of the error to reckon with.
+
+    Args:
+        mine: scores of the seeds of one recipe.
+        theirs: as many of the other.
+        error_of_rows: standard error of the difference over the draw of the rows.
+    """
+    n_seeds = len(mine)
+    if n_seeds < 2:
+        return 0.0
+    of_seeds = float(np.var(mine, ddof=1) + np.var(theirs, ddof=1)) / n_seeds
+    variance = of_seeds + error_of_rows**2
+    if variance <= NO_DIFFERENCE**2:
+        return 0.0
+    freedom = variance**2 / max(of_seeds**2 / (2 * n_seeds - 2), NO_DIFFERENCE**4)
+    return float(2 * stats.t.sf(abs(np.mean(mine) - np.mean(theirs)) / variance**0.5, freedom))
 
 
 def _rounded(value: Any) -> float | None:
