@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,8 +143,7 @@ def leaderboard_json(root: Path) -> Any:
 
 def print_run(root: Path) -> None:
     """A run's leaderboard as tables on standard output, and where the report is."""
-    from rich.console import Console
-
+    from emoloom.reporting.console import console
     from emoloom.reporting.plan import print_rungs
     from emoloom.reporting.terminal import print_leaderboard
     from emoloom.scoring.halving import RungTable
@@ -156,7 +154,7 @@ def print_run(root: Path) -> None:
         view = _view(run, config, data, _systems(run, config, data), board)
     if run.rungs.exists():
         print_rungs(store.read_record(run.rungs, RungTable))
-    print_leaderboard(view, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    print_leaderboard(view, console(PIPED_WIDTH))
     if run.report.exists():
         print(f"report: {run.report}")
 

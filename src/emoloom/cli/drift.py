@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
@@ -38,10 +37,9 @@ def drift(
     uncached_sizes = _numbers("--uncached-batches", uncached_batches, int, 1, 4096)
     degrees = _numbers("--temperatures", temperatures, float, 0, 100)
 
-    from rich.console import Console
-
     from emoloom import pipeline, store
     from emoloom.progress import say
+    from emoloom.reporting.console import console
     from emoloom.reporting.drift import drift_view
     from emoloom.reporting.terminal import print_drift
     from emoloom.scoring.drift import DriftStudy
@@ -57,7 +55,7 @@ def drift(
         print_json(store.read_json(path))
     else:
         view = drift_view(store.read_record(path, DriftStudy))
-        print_drift(view, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+        print_drift(view, console(PIPED_WIDTH))
         print(f"study: {path}")
         print(f"report: {report}" if report.exists() else "report: none yet; it will show the study")
 

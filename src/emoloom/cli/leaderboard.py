@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,6 @@ import typer
 
 from emoloom.cli.audit import SEEDS
 from emoloom.cli.options import JsonOption, app, print_json
-from emoloom.cli.runs import PIPED_WIDTH
 
 
 @app.command()
@@ -23,9 +21,8 @@ def leaderboard(
     as_json: JsonOption = False,
 ) -> None:
     """One leaderboard of several runs with the same rows, contract and protocol; refuses others and says why."""
-    from rich.console import Console
-
     from emoloom import pipeline
+    from emoloom.reporting.console import console
     from emoloom.reporting.terminal import print_leaderboard
     from emoloom.reporting.view import build_view
     from emoloom.studies.merging import merge
@@ -41,4 +38,4 @@ def leaderboard(
         found.board, rows=found.rows, predictions=found.predictions, manifests=(), config={}, costs=found.costs,
         environment={}, noise=found.noise,
     )  # fmt: skip
-    print_leaderboard(view, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    print_leaderboard(view, console())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -16,9 +15,6 @@ from emoloom.cli.options import JsonOption, RunArgument, app, print_json
 if TYPE_CHECKING:
     from emoloom.screening.standing import Standing
 
-PIPED_WIDTH = 120
-"""Columns of a table where standard output is no terminal."""
-
 
 @app.command()
 def compare(
@@ -27,16 +23,15 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """What differs between two scored runs, and how far each system's scores moved on the same rows."""
-    from rich.console import Console
-
     from emoloom.reporting.comparison import print_comparison
+    from emoloom.reporting.console import console
     from emoloom.studies.compare import compare as measure
 
     found = measure(first, second)
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
-        print_comparison(found, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+        print_comparison(found, console())
 
 
 @app.command()
@@ -46,24 +41,24 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Look once and leave.")] = False,
 ) -> None:
     """Follow a screen while it runs: stage, tokens, loss and answered rows of each candidate; changes nothing."""
-    from rich.console import Console
     from rich.live import Live
 
     from emoloom import store
+    from emoloom.reporting.console import console
     from emoloom.screening.run_config import read_config
     from emoloom.screening.standing import standings
 
     folder = store.open_run(run)
     config = read_config(folder)
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    screen = console()
     shown: tuple[Standing, ...] = ()
-    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
+    with Live(console=screen, auto_refresh=False) if screen.is_terminal else nullcontext() as live:
         while True:
             found = standings(folder, config)
             if live:
                 live.update(_table(found), refresh=True)
             elif found != shown:  # in a pipe or a file: a table where something moved
-                console.print(_table(found))
+                screen.print(_table(found))
             shown = found
             if once or all(standing.stage in ("done", "failed") for standing in found):
                 break

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from emoloom.config import Config
+from emoloom.reporting.console import console
 from emoloom.reporting.plaintext import one_line
 from emoloom.scoring.ablation import FEW_SEEDS, Cell, Result
 
@@ -24,13 +24,13 @@ def print_plan(cells: Sequence[Cell], n_runs: int, config: Config) -> None:
     table = Table("group", "cell", "against", "asks")
     for cell in cells:
         table.add_row(cell.group, cell.name, cell.against if cell.against != cell.name else "", cell.asks)
-    Console().print(table)
+    console().print(table)
     print(f"{n_runs} runs of {config.training.budget} each on {config.candidates.names[0]}")
 
 
 def print_ablation(result: Result) -> None:
     """One table a cell, the verdicts, and what failed."""
-    console, asks = Console(), {cell.name: cell.asks for cell in result.cells}
+    screen, asks = console(), {cell.name: cell.asks for cell in result.cells}
     for comparison in result.comparisons:
         table = Table("corpus and score", "value", "difference [95 %]", "p", "would show", "says",
                       box=None, title_justify="left",
@@ -45,7 +45,7 @@ def print_ablation(result: Result) -> None:
                 _shown(o.detectable),
                 o.says,
             )
-        console.print(table)
+        screen.print(table)
     for comparison in result.comparisons:
         print(f"{comparison.cell} against {comparison.against} ({comparison.covers}): {comparison.verdict}")
     if result.places:

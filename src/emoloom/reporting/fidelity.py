@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from emoloom.reporting.console import console
 from emoloom.reporting.plaintext import one_line
 
 
@@ -18,13 +18,13 @@ def print_fidelity(result: Mapping[str, Any]) -> None:
     Args:
         result: of `studies.fidelity.summarise`.
     """
-    console, shares = Console(), list(result["scores"])
+    screen, shares = console(), list(result["scores"])
     table = Table("variant", *(f"{100 * float(share):g} %" for share in shares),
                   title=f"{result['metric']}: {result['n_rows']} rows, {result['n_seeds']} seeds")  # fmt: skip
     last = result["scores"][shares[-1]]
     for name in sorted(last, key=lambda name: (-last[name], name)):
         table.add_row(Text(one_line(name)), *(f"{result['scores'][share][name]:.3f}" for share in shares))
-    console.print(table)
+    screen.print(table)
     best = one_line(" and ".join(result["agreement"][0]["best"]))
     table = Table("share", "Kendall tau [95 %]", "chooses", "regret [95 %]", "same winner", "cost saved",
                   title=Text(f"against {result['budget']}, where {best} is best", style="table.title"))  # fmt: skip
@@ -37,4 +37,4 @@ def print_fidelity(result: Mapping[str, Any]) -> None:
             f"{each['regret']:.3f}{regret}",
             f"{100 * each['same_winner']:.0f} %", f"{100 * each['cost_saved']:.0f} %",
         )  # fmt: skip
-    console.print(table)
+    screen.print(table)

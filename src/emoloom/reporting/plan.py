@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from emoloom.reporting.console import console
 from emoloom.reporting.plaintext import one_line
 from emoloom.scoring.halving import RungTable
 
@@ -25,7 +25,7 @@ def print_plan(
         rungs: of the plan; empty where there are none.
         costs: of the run, with an `estimate` by candidate.
     """
-    console = Console()
+    screen = console()
     table = Table("candidate", "tokens/s", "memory", "tokens", "training", "decoding, about", title="Plan")
     for name, part in candidates.items():
         estimate = costs.get(name, {}).get("estimate", {})
@@ -37,17 +37,17 @@ def print_plan(
             f"{estimate.get('training_seconds', 0):,.0f} s" if own else "by rung",
             f"{estimate.get('decoding_seconds', 0):,.0f} s",
         )  # fmt: skip
-    console.print(table)
+    screen.print(table)
     if rungs:
         table = Table("rung", "variants", "tokens each", "seconds, at most", title="Rungs")
         for rung in rungs:
             table.add_row(str(rung["number"]), str(rung["variants"]), f"{rung['tokens']:,}", f"{rung['seconds']:,.0f}")
-        console.print(table)
+        screen.print(table)
 
 
 def print_rungs(table: RungTable) -> None:
     """Every decision, rung by rung."""
-    console = Console()
+    screen = console()
     for rung, decisions in zip(table.rungs, table.decisions, strict=False):
         shown = Table("variant", "macro-F1", "fate", "against", "difference", "p",
                       title=f"Rung {rung['number']:.0f}: {rung['tokens']:,.0f} tokens, promotion slice")  # fmt: skip
@@ -59,4 +59,4 @@ def print_rungs(table: RungTable) -> None:
                 "" if d.difference is None else f"{d.difference:+.3f}",
                 "" if d.p_adjusted is None else f"{d.p_adjusted:.3f}",
             )  # fmt: skip
-        console.print(shown)
+        screen.print(shown)

@@ -70,7 +70,8 @@ class Outcome(Record):
     scores of the seeds, which knows that of the trainings; and a t-test with the errors of both (see `p_of_seeds` and
     `p_of_both`). None where the difference is undefined."""
     detectable: float | None
-    """Smallest true difference that such a comparison would find in four of five repetitions, before Holm."""
+    """Smallest true difference that such a comparison would find in four of five repetitions, before Holm; None for one
+    seed, which shows none of recipes."""
     says: str
     """`better` or `worse` where interval and test agree; else `not shown`, or `undefined`; of one seed, where they
     agree, `checkpoints differ`."""
@@ -245,8 +246,9 @@ def _measured(
     }
     tested = compare(side_by_side, [names], mean_over_seeds, draws)[names]
     low, high = both.bounds or (None, None)
-    freedom = 2 * n_seeds - 2 or None
-    detectable = both.standard_error and detectable_difference(both.standard_error, freedom=freedom)
+    detectable = None
+    if n_seeds > 1 and both.standard_error:  # one seed shows nothing of a recipe, however many rows there are
+        detectable = detectable_difference(both.standard_error, freedom=2 * n_seeds - 2)
     numbers = {
         "value": np.mean(each[0]), "reference": np.mean(each[1]), "difference": both.difference, "low": low,
         "high": high, "detectable": detectable,
