@@ -22,19 +22,20 @@ from emoloom import store
 from emoloom.errors import InputError
 from emoloom.training import checkpoint
 
-KILLS = 30
-
 
 def checkpoint_files(path: Path) -> dict[str, str]:
     """Hash of every file of a checkpoint: weights, average, optimiser state, sampler state and place in the data."""
     return dict(store.read_json(path / store.STAGE_FILE)["files"])
 
 
-def test_killed_at_thirty_random_moments_it_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("kills", "budget"), [(10, 30_000), pytest.param(30, 80_000, marks=pytest.mark.slow)], ids=["ten", "thirty"]
+)
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(
+    kills: int, budget: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint a step; every other kill falls into the write of one. What a kill leaves is compared each time."""
-    settings: dict[str, Any] = {"checkpoint_steps": 1, "budget": 80_000}
+    settings: dict[str, Any] = {"checkpoint_steps": 1, "budget": budget}
     expected, honest = {}, checkpoint.save
 
     def noted(*arguments: Any) -> Path:
@@ -51,7 +52,7 @@ def test_killed_at_thirty_random_moments_it_ends_with_the_same_bytes(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.training_runs"])
     chance, cut, inside = random.Random(0), tmp_path / "cut", 0
-    for kill in range(KILLS):
+    for kill in range(kills):
         stop_at = chance.randrange(FILES) if kill % 2 else None
         here, there = context.Pipe()
         child = context.Process(target=run_in_a_child, args=(cut, there, settings, stop_at))
@@ -69,7 +70,7 @@ def test_killed_at_thirty_random_moments_it_ends_with_the_same_bytes(
         inside += (cut / checkpoint.UNFINISHED).exists()
         newest = checkpoint.latest(cut)
         assert newest is None or checkpoint_files(newest) == expected[newest.name]
-    assert inside >= KILLS // 2
+    assert inside >= kills // 2
     assert tiny_run(cut, **settings).read_bytes() == whole.read_bytes()
     assert (cut / store.TRAINING_LOG).read_bytes() == (tmp_path / "whole" / store.TRAINING_LOG).read_bytes()
 
