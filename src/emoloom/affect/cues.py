@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 
 from emoloom.affect.lexicon import Lexicon
 from emoloom.affect.modifiers import DIMINISHERS, INTENSIFIERS
 from emoloom.affect.words import WORD, plain
+from emoloom.contract.parser import STRETCH
 
-# Cut as the contract's parser cuts a text when it looks for the cue words of a rationale: `good2go` is one word there.
-_STRETCH = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _LEAST_STRENGTH = 0.20
 _AROUSAL_SHARE = 0.5
 """Arousal tells less than valence: `car` and `sleep` are not alike because both are far from calm or excited."""
@@ -32,7 +30,7 @@ def cue_words(text: str, lexicon: Lexicon, limit: int) -> tuple[str, ...]:
         is strong enough.
     """
     strength: dict[str, float] = {}
-    for stretch in _STRETCH.findall(text):
+    for stretch in STRETCH.findall(text):
         for word in stretch.casefold().split("-"):
             if word not in strength and WORD.fullmatch(word):
                 strength[word] = _strength(plain(word), lexicon)

@@ -17,6 +17,8 @@ from typing import Any
 from emoloom.contract.prompt import LABELS, MAX_LABELS, decimals, line_of, render_target
 from emoloom.records import Finish, Parse, Target, Vad
 
+STRETCH = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
+"""How a text is cut into the words among which a rationale's cues are looked up: `good2go` is one."""
 OK = "ok"
 CODES = {
     OK: "the answer is usable",
@@ -203,7 +205,7 @@ def unfaithful_cues(rationale: str, text: str) -> int:
 
     Case does not count, nor do accents and other marks: one word has several spellings in Unicode.
     """
-    found = re.findall(r"[^\W_]+(?:['\u2019-][^\W_]+)*", _without_marks(text))
+    found = STRETCH.findall(_without_marks(text))
     words = {word.casefold() for word in found}  # after the split: folding may make marks that are no letters
     words |= {part for word in words if "-" in word for part in word.split("-")}
     return sum(cue not in words for cue in _without_marks(rationale).casefold().split())

@@ -23,7 +23,7 @@ from emoloom.corpora.manifest import CorpusData
 from emoloom.corpora.mirrored import PREFIX as FLIPS
 from emoloom.corpora.mirrored import base_name, generated_rows
 from emoloom.corpora.registry import corpus_source, read_corpus
-from emoloom.corpora.selection import evaluated_corpora, parse_selection, sample_rows
+from emoloom.corpora.selection import evaluated_corpora, parse_selection, sample_rows, sampling_seed
 from emoloom.corpora.targets import (
     contract_labels,
     contract_rows,
@@ -96,7 +96,7 @@ def prepare(
         InputError: a corpus is missing, damaged, or cannot be expressed in the contract's labels.
     """
     folder = corpus_folder(settings.data_dir)
-    seed = seed if settings.sample_seed < 0 else settings.sample_seed
+    seed = sampling_seed(settings, seed)
     shares, selections = _shares(settings), [parse_selection(entry) for entry in settings.evaluate]
     if not selections or len({name for name, _ in selections}) != len(selections):
         raise InputError("data.evaluate must name one or more different corpora", where="data.evaluate")

@@ -17,6 +17,11 @@ _ROWS = re.compile(r"[1-9][0-9]{0,8}")
 _DIGITS = re.compile(r"[0-9]+")
 
 
+def sampling_seed(settings: DataSettings, seed: int) -> int:
+    """The seed that draws samples: the run's, unless `sample_seed` fixes one for studies of several training seeds."""
+    return seed if settings.sample_seed < 0 else settings.sample_seed
+
+
 def parse_selection(selection: str) -> tuple[str, int | None]:
     """`goemotions:1000` as ("goemotions", 1000); without a number all rows are meant (None).
 

@@ -9,7 +9,7 @@ from emoloom.records import COMPETING, Leaderboard
 from emoloom.reporting.board import cell_of, metrics_of, number
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.viewdata import Fact, SystemView
-from emoloom.scoring.verdict import count_lost
+from emoloom.scoring.verdict import count_lost, lost_codes
 
 _MINUTE, _HOUR, _GIB = 60.0, 3600.0, 2.0**30
 
@@ -63,7 +63,7 @@ def _how_sure(leaderboard: Leaderboard, best: SystemView, n_tied: int, n_rivals:
     if rank and rank.low is not None and rank.high is not None:
         span = f"rank {rank.low:.0f}" + (f" to {rank.high:.0f}" if rank.high > rank.low else "")
         parts.append(f"{span} over resampled rows")
-    lost = [system.failure for system in leaderboard.systems if system.failure and system.kind in COMPETING]
+    lost = lost_codes(leaderboard.systems)
     scored = " with scores" if lost else ""
     if not n_rivals:
         parts.append(f"no other candidate{scored} to compare with")

@@ -29,7 +29,7 @@ def write_verdict(
     if not best:
         return f"No candidate has scores on {corpus}, so there is nothing to recommend."
     scores = {name: with_interval(metrics[name, corpus, RANKED_BY]) for name in (*ranking.order, *systems.references)}
-    lost = [row.failure for row in rows if row.failure and row.kind in COMPETING]
+    lost = lost_codes(rows)
     sentences = [_first_sentence(best, ranking, systems, scores[best], corpus, lost)]
     sentences += [f"{best} is {row.note}." for row in rows if row.name == best and row.note]
     sentences += _lost_sentences(lost, len(systems.candidates))
@@ -40,6 +40,11 @@ def write_verdict(
         sentences.append(_floor_sentence(ranking.against_references, scores, whole=not floors_lost))
     sentences += _lost_floor_sentence(floors_lost)
     return " ".join(sentences)
+
+
+def lost_codes(rows: Sequence[SystemRow]) -> list[str]:
+    """The failure code of every competing line of a leaderboard without scores."""
+    return [row.failure for row in rows if row.failure and row.kind in COMPETING]
 
 
 def count_lost(codes: Sequence[str]) -> str:

@@ -54,9 +54,10 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, data: Data, dtyp
         encode_pair(codec, drawn) if isinstance(drawn, TrainingPair) else Item((encode_row(codec, drawn),))
         for drawn in longest
     ]
-    items.sort(key=lambda item: -n_tokens([item]))
-    items = items[:: int(os.environ.get("WORLD_SIZE", "1"))]  # what a process gets of a step, the longest item included
-    parts = passes(items[::-1], settings.micro_rows or len(items), settings.pass_tokens)
+    items.sort(key=lambda item: n_tokens([item]))
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    items = items[(len(items) - 1) % processes :: processes]  # what one gets of a step, the longest item included
+    parts = passes(items, settings.micro_rows or len(items), settings.pass_tokens)
     largest = max((rows_of(part) for part in parts), key=lambda part: len(part) * max(len(row.ids) for row in part))
     try:
         memory = estimate.estimate_memory(candidate, settings, largest, dtype, several=len(parts) > 1)

@@ -34,11 +34,6 @@ def read_config(run: RunFolder) -> Config:
     return config_from_json(store.read_json(run.config), str(run.config))
 
 
-def sample_seed_of(config: Config) -> int:
-    """The seed that draws evaluated samples, resolved: what a study of several training seeds keeps fixed."""
-    return config.run.seed if config.data.sample_seed < 0 else config.data.sample_seed
-
-
 def check_candidate(root: Path, config: Config, name: str) -> None:
     """Raise InputError where a run has no candidate of this name."""
     names = config.candidates.names

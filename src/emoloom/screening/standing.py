@@ -51,7 +51,7 @@ def standings(run: RunFolder, config: Config) -> tuple[Standing, ...]:
 def _standing(
     run: RunFolder, config: Config, name: str, planned: int | None, corpora: Sequence[str], rows: int
 ) -> Standing:
-    folder = next((each for each in (run.training(name), run.climbing(name)) if each.exists()), run.training(name))
+    folder = run.training(name) if run.training(name).exists() else run.climbing(name)
     steps = read_training_log(folder / store.TRAINING_LOG, only_last=True)
     last = steps[0].model_dump() if steps else {}
     given_up = run.untrained_failure(name).exists()

@@ -49,11 +49,11 @@ def predict(
         CandidateError: it cannot be loaded or run.
     """
     rows = [_row(number, text) for number, text in enumerate(texts, start=1)]
-    weights = None
-    if root is not None:
+    if root is None:
+        candidate, weights = _prepared(name, config, cache_dir), None
+    else:
         run, config = _with_candidate(root, name)
-    candidate = _prepared(name, config, cache_dir)
-    if root is not None:
+        candidate = _prepared(name, config, cache_dir)
         weights, _ = cells.finished_weights(run, candidate)
     cells.use_threads(config)
     decoder = load_decoder(candidate, weights, config)
@@ -68,7 +68,7 @@ def _row(number: int, text: str) -> Example:
     try:
         return Example(id=str(number), corpus="", split="", text=clean_text(text)[0])
     except InputError as error:
-        raise InputError(error.what, where=f"text {number}", next_step=error.next_step) from error
+        raise InputError(error.what, where=f"text {number}", next_step=error.next_step, code=error.code) from error
 
 
 def _with_candidate(root: Path, name: str) -> tuple[RunFolder, Config]:

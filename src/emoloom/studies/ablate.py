@@ -8,7 +8,7 @@ from pathlib import Path
 from emoloom import store
 from emoloom.config import Config, with_changes
 from emoloom.contract.prompt import studied_decimals
-from emoloom.corpora.selection import evaluated_corpora
+from emoloom.corpora.selection import evaluated_corpora, sampling_seed
 from emoloom.errors import InputError
 from emoloom.progress import Say
 from emoloom.records import Example
@@ -18,7 +18,7 @@ from emoloom.screening import cells as training_cells
 from emoloom.screening.data import read_facts
 from emoloom.screening.failures import read_failure
 from emoloom.screening.plan import read_plan
-from emoloom.screening.run_config import differences, sample_seed_of
+from emoloom.screening.run_config import differences
 from emoloom.screening.systems import candidate_systems, environments, training_logs
 from emoloom.store import TRAINED, RunFolder
 from emoloom.studies.ablation_grid import FULL
@@ -28,8 +28,9 @@ def config_of(cell: Cell, seed: int, config: Config, folder: Path) -> Config:
     """The config of one cell and seed: an ordinary run inside the folder of the ablation."""
     changes = {
         "run.name": _folder_name(cell, seed), "run.directory": str(folder), "run.seed": seed,
-        "data.sample_seed": sample_seed_of(config), "candidates.names": config.candidates.names[:1],
-        "candidates.external": (), "screening.rungs": 1, "scoring.untrained_floor": False, **cell.changes,
+        "data.sample_seed": sampling_seed(config.data, config.run.seed),
+        "candidates.names": config.candidates.names[:1], "candidates.external": (), "screening.rungs": 1,
+        "scoring.untrained_floor": False, **cell.changes,
     }  # fmt: skip
     return with_changes(config, changes, f"cell {cell.name}")
 
@@ -104,7 +105,8 @@ def compare_finished(cells: Sequence[Cell], config: Config, folder: Path) -> Res
     answers |= {cell.name: answers.get(_twin(cell, cells).name, {}) for cell in cells}
     pairs = [(cell.name, cell.against) for cell in cells if cell.name != cell.against]
     asked = {cell.name for cell in cells if cell.group in ("sampler", "noise")}
-    drawn = {_shown(at): share for at, run in done.items() if at[0] in asked and (share := _share_of_b(run, config))}
+    drawn = {_shown(at): share for at, run in done.items()
+             if at[0] in asked and (share := _share_of_b(run, config)) is not None}  # fmt: skip
     result = Result(
         cells=tuple(cells), comparisons=tuple(compare_cells(rows, answers, pairs, config.scoring.bootstrap, failed)),
         failed={_shown(at): f"{failure.line} [{failure.code}]" for at, failure in failures.items()},

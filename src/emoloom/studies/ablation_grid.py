@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from emoloom.config import Config
+from emoloom.corpora.mirrored import PREFIX as FLIPS
 from emoloom.corpora.selection import evaluated_corpora
 from emoloom.errors import InputError, nearest
 from emoloom.scoring.ablation import Cell
@@ -126,7 +127,7 @@ def _check_two_sources(config: Config, group: str) -> None:
 
 def _check_same_rows(config: Config, group: str) -> None:
     """Generated pairs are filtered by weak VAD that is fitted on the sources: other sources, other pairs."""
-    generated = [name for name in evaluated_corpora(config.data) if name.startswith("flips:")]
+    generated = [name for name in evaluated_corpora(config.data) if name.startswith(FLIPS)]
     if generated:
         raise InputError(
             f"{generated[0]} depends on the sources, which these cells change", where=group,

@@ -9,6 +9,7 @@ from typing import Any
 from emoloom import store
 from emoloom.config import Config, with_changes
 from emoloom.corpora.preparation import PROMOTION
+from emoloom.corpora.selection import sampling_seed
 from emoloom.errors import InputError
 from emoloom.models.candidates import Candidate, prepare_configured
 from emoloom.paths import user_path
@@ -22,7 +23,6 @@ from emoloom.screening.data import Data, read_data
 from emoloom.screening.decisions import entries_of, read_columns
 from emoloom.screening.failures import read_failure
 from emoloom.screening.plan import parse_budget
-from emoloom.screening.run_config import sample_seed_of
 from emoloom.store import RunFolder
 
 FEWEST = 6
@@ -86,7 +86,7 @@ def config_of(config: Config, seed: int, folder: Path) -> Config:
     """The config of one seed: an ordinary run whose rungs are the shares, nobody stopped at any."""
     changes = {
         "run.name": f"seed{seed}", "run.directory": str(folder), "run.seed": seed,
-        "data.sample_seed": sample_seed_of(config),
+        "data.sample_seed": sampling_seed(config.data, config.run.seed),
         "screening.rungs": 2,  # so that a slice is carved out
         "screening.budget": "1000000h",  # of rungs, which nobody climbs here: the shares say how far
     }  # fmt: skip
