@@ -12,7 +12,7 @@ import pytest
 from emoloom import cli
 from emoloom.cli.ablate import seeds_of
 from emoloom.config import Config, load_config
-from emoloom.errors import InputError
+from emoloom.errors import INTERNAL, CandidateError, InputError
 from emoloom.models.candidates import Candidate
 
 
@@ -68,6 +68,27 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert not out
     left = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
     assert not left
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "exit_code"),
+    [
+        (MemoryError(), "memory ran out", 2),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "memory ran out", 2),
+        (CandidateError("does more", where="dir:x", code="unsupported-architecture"), "dir:x: does more", 2),
+        (CandidateError("KeyError: 3", where="dir:x", code=INTERNAL), "dir:x: KeyError: 3", 1),
+    ],
+)
+def test_what_a_machine_or_a_candidate_cannot_do_is_one_line_in_any_command(
+    error: Exception, says: str, exit_code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("emoloom.corpora.registry.read_corpus", fail)
+    code, out, err = call(capsys, "corpora", "stats", "builtin")
+    assert (code, out) == (exit_code, "")
+    assert err.splitlines()[-1].startswith(f"error: {says}")
 
 
 def test_an_output_directory_that_cannot_be_written_is_named(

@@ -266,11 +266,11 @@ def test_real_weights_equal_the_oracle_on_64_rows(smollm2: object, dtype: str) -
 @pytest.mark.model
 def test_real_weights_equal_the_oracle(smollm2: object) -> None:
     model, codec = load_base(smollm2), load_codec(smollm2)  # type: ignore[arg-type]
-    texts = [f"{word} and then the rain stopped at {hour} o'clock." for word in WORDS for hour in (3, 7, 11)]
+    texts = [f"{word} and then the rain stopped at {hour} o'clock." for word in WORDS for hour in (3, 11)]
     prompts = [codec.encode_prompt(text) for text in texts]
-    pinned = protocol(max_new_tokens=10, batch_rows=8)
+    pinned = protocol(max_new_tokens=6, batch_rows=4)
     requests = [Request(row, prompt) for row, prompt in enumerate(prompts)]
-    found = dict(answer(model, pinned, codec.eos_id, requests, draft_rows=16))
+    found = dict(answer(model, pinned, codec.eos_id, requests, draft_rows=8))
     assert content([found[row] for row in range(len(prompts))]) == content(step(model, pinned, codec.eos_id, prompts))
 
 

@@ -618,6 +618,7 @@ GARBAGE = ["", "[]", "null", "{}", '{"key": 1, "files": 3, "stage": [], "files":
 def test_garbage_anywhere_is_a_finding_and_never_a_crash(shift: int, finished: Path, copied: Path) -> None:
     names = json.loads((finished / "seal.json").read_text())["files"]
     names = [name for name in names if not name.startswith("candidates/random") and not name.endswith(".html")]
+    names = names[::3] if shift == 0 else names  # the quick one looks at every third file
     for place, name in enumerate([*names, "seal.json"], start=shift):
         (copied / name).write_text(GARBAGE[place % len(GARBAGE)], encoding="utf-8")
         found = audited(copied, sample=0)

@@ -33,17 +33,17 @@ def fidelity_of(wanted: Config, shares: list[float], seeds: list[int]) -> dict[s
     return study(wanted, shares, seeds, pipeline.plan, lambda _: None)
 
 
-def test_a_study_compares_every_share_with_the_whole_and_continues(tmp_path: Path) -> None:
+def test_a_study_compares_a_share_with_the_whole_and_continues(tmp_path: Path) -> None:
     wanted = settings(tmp_path)
-    result = fidelity_of(wanted, [0.25, 0.5], [0, 1])
+    result = fidelity_of(wanted, [0.5], [0, 1])
     folder = tmp_path / "runs" / "t-fidelity"
     assert json.loads((folder / "fidelity.json").read_text()) == result
-    assert [each["share"] for each in result["agreement"]] == [0.25, 0.5]
-    assert [each["cost_saved"] for each in result["agreement"]] == [0.75, 0.5]
-    assert set(result["scores"]) == {"0.25", "0.5", "1"}
+    assert [each["share"] for each in result["agreement"]] == [0.5]
+    assert [each["cost_saved"] for each in result["agreement"]] == [0.5]
+    assert set(result["scores"]) == {"0.5", "1"}
     assert len(result["scores"]["1"]) == 6
     assert (result["n_seeds"], result["n_rows"]) == (2, 12)
-    assert 0 < result["seconds"]["0.25"] < result["seconds"]["0.5"] < result["seconds"]["1"]
+    assert 0 < result["seconds"]["0.5"] < result["seconds"]["1"]
 
     def must_not_run(*_: Any, **__: Any) -> None:
         raise AssertionError("a cell was computed again")
@@ -51,7 +51,7 @@ def test_a_study_compares_every_share_with_the_whole_and_continues(tmp_path: Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("emoloom.training.loop.train", must_not_run)
         patch.setattr("emoloom.decoding.predict.predict", must_not_run)
-        assert fidelity_of(wanted, [0.25, 0.5], [0, 1]) == result
+        assert fidelity_of(wanted, [0.5], [0, 1]) == result
     rows = [RunFolder(folder / f"seed{seed}").promotion_rows.read_bytes() for seed in (0, 1)]
     assert rows[0] == rows[1]
 

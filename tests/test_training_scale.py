@@ -104,7 +104,7 @@ def trained(run: Path) -> tuple[dict[str, torch.Tensor], list[float]]:
     return load_file(folder / WEIGHTS), [entry["loss_lm_sum"] / entry["loss_lm_count"] for entry in log]
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+@pytest.mark.parametrize("launcher", ["torchrun", pytest.param("accelerate", marks=pytest.mark.slow)])
 def test_two_processes_train_as_one(launcher: str, tmp_path: Path) -> None:
     """Same losses, same weights; the data stage ran once, and one process wrote."""
     tiny = save_tiny_llama(tmp_path / "tiny", layers=2)

@@ -16,7 +16,7 @@ def overrides(tiny: Path, directory: Path, **more: str) -> tuple[str, ...]:
     values = {
         "run.directory": str(directory), "run.name": "t", "run.threads": "1", "candidates.cache_dir": f"{tiny}-cache",
         "candidates.names": f'["dir:{tiny}", "random:dir:{tiny}"]', "data.evaluate": '["builtin:24"]',
-        "training.budget": "24000 tokens", "training.batch_rows": "4", "training.window_rows": "16",
+        "training.budget": "12000 tokens", "training.batch_rows": "4", "training.window_rows": "16",
         "training.checkpoint_steps": "2", "training.dtype": "fp32", "training.learning_rate": "0.0005",
         "scoring.bootstrap": "100",
     }  # fmt: skip

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+INTERNAL = "internal-error"
+"""Code of what a library raised and nobody foresaw."""
+
 
 class EmoloomError(Exception):
     """Base of every error raised on purpose. `code` is a stable, greppable name."""
@@ -32,7 +35,21 @@ class InputError(EmoloomError):
 
 
 class CandidateError(EmoloomError):
-    """One candidate cannot go on (memory, NaN loss, architecture); the screen goes on without it."""
+    """One candidate cannot go on (memory, NaN loss, architecture); the screen goes on without it.
+
+    A command that was asked for that candidate alone exits with 2, and with 1 where the fault may be emoloom's.
+    """
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """2, or 1 for an internal fault."""
+        return 1 if self.code == INTERNAL else 2
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an error says so, by its type or in the words of torch's allocator."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in ("not enough memory", "can't allocate memory"))
 
 
 def how_to_install(extra: str) -> str:

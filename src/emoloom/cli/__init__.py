@@ -26,7 +26,7 @@ from emoloom.cli import (
     trained,
 )
 from emoloom.cli.options import app
-from emoloom.errors import EmoloomError, how_to_install
+from emoloom.errors import EmoloomError, how_to_install, memory_ran_out
 
 __all__ = [
     "ablate", "app", "appraisal", "audit", "doctor", "drift", "fidelity", "flips", "inspection", "leaderboard",
@@ -50,6 +50,8 @@ def main() -> None:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}; free space or check permissions", 2)
     except Exception as error:
         explain = getattr(error, "format_message", None)  # typer's own usage errors, whose class it keeps private
+        if memory_ran_out(error):
+            _fail("memory ran out; free some, or set smaller batches or another candidate", 2)
         if explain is None:
             raise
         _fail(f"{explain()}; see `emoloom --help`", 2)

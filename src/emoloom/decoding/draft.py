@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import pad
 
 from emoloom.decoding.grammar import FREE, LABEL, Node
-from emoloom.models.loading import memory_ran_out
+from emoloom.errors import memory_ran_out
 
 COMPACT_SHARE = 0.75
 """The block is cut to its running rows when their share falls below this."""

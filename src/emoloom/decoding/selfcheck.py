@@ -18,7 +18,8 @@ from emoloom.decoding.engine import Request, answer
 from emoloom.decoding.normative import PADDING_ID, step
 from emoloom.decoding.protocol import LADDER, Protocol, rung_of
 from emoloom.decoding.variants import padded
-from emoloom.models.loading import max_positions, memory_ran_out
+from emoloom.errors import memory_ran_out
+from emoloom.models.loading import max_positions
 from emoloom.records import Check, CheckStatus, SelfCheck
 
 Logits = list[torch.Tensor]

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
-from emoloom.errors import CandidateError
+from emoloom.errors import CandidateError, memory_ran_out
 from emoloom.models.candidates import TOKENIZER, Candidate
 from emoloom.models.codec import control_ids
 from emoloom.models.products import keep_freed_memory, use_fast_products
@@ -128,12 +128,6 @@ def named_failure(candidate: Candidate) -> Iterator[None]:
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CandidateError(f"cannot be loaded ({reason})", where=candidate.name, code="not-loadable") from error
-
-
-def memory_ran_out(error: BaseException) -> bool:
-    """Whether an error says so, by its type or in the words of torch's allocator."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or any(words in str(error) for words in ("not enough memory", "can't allocate memory"))
 
 
 def _check_vocabulary(model: Any, candidate: Candidate) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from emoloom import store
-from emoloom.errors import CandidateError, EmoloomError
+from emoloom.errors import INTERNAL, CandidateError, EmoloomError, memory_ran_out
 from emoloom.models.candidates import Candidate
 from emoloom.progress import say
 from emoloom.records import CandidateStage, Failure
@@ -70,10 +70,8 @@ def with_named_failures(work: Callable[[Candidate], object], candidate: Candidat
     except (EmoloomError, OSError):
         raise
     except Exception as error:
-        from emoloom.models.loading import memory_ran_out
-
         if memory_ran_out(error):
             raise CandidateError("memory ran out", where=candidate.name, code="out-of-memory") from error
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
-        raise CandidateError(reason, where=candidate.name, code="internal-error") from error
+        raise CandidateError(reason, where=candidate.name, code=INTERNAL) from error

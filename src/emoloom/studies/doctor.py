@@ -13,7 +13,7 @@ from emoloom import __version__, store
 from emoloom.config import Config
 from emoloom.decoding.protocol import Environment, Protocol, environment, protocol_of
 from emoloom.decoding.selfcheck import full_selfcheck
-from emoloom.errors import CandidateError, EmoloomError, InputError
+from emoloom.errors import INTERNAL, CandidateError, EmoloomError, InputError, memory_ran_out
 from emoloom.models.candidates import Candidate, prepare_configured
 from emoloom.models.codec import load_codec
 from emoloom.models.loading import load_base, load_checkpoint
@@ -104,8 +104,10 @@ def diagnose(name: str, config: Config, *, weights: Path | None, n_rows: int, sa
     except EmoloomError:
         raise
     except Exception as error:  # an architecture that nobody vouches for makes the library raise anything
+        if memory_ran_out(error):
+            raise
         reason = f"{type(error).__name__}: {error}"
-        raise CandidateError(f"cannot be run ({reason})", where=name, code="internal-error") from error
+        raise CandidateError(f"cannot be run ({reason})", where=name, code=INTERNAL) from error
     if weights is None or outcome.mode == "step":  # the noise that is kept is that of the candidate as it comes
         keep_outcome(scope_of(candidate, protocol), config, outcome, say)
     return Diagnosis(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from emoloom.config import Config
 from emoloom.decoding.protocol import Protocol, environment, rung_of
+from emoloom.models.loading import text_config
 from emoloom.progress import Say
 from emoloom.studies.bench_decode import load_bench
 from emoloom.studies.contestants import interleaved
@@ -56,7 +57,7 @@ LARGER = {
 
 
 def shape_of(config: Any) -> Shape:
-    """The sizes in a model's config."""
+    """The sizes in the config of a language model (`text_config`)."""
     heads = config.num_attention_heads
     return Shape(
         config.num_hidden_layers, config.hidden_size, config.intermediate_size, heads,
@@ -117,7 +118,7 @@ def measure_kv_cost(
         }
         seconds = {way: value / len(rows) for way, value in interleaved(contestants, repeats, say).items()}
         n_prompt = round(sum(map(len, bench.prompts)) / len(rows))
-        sizes[name] = _line(shape_of(bench.model.config), n_prompt, protocol, seconds)
+        sizes[name] = _line(shape_of(text_config(bench.model)), n_prompt, protocol, seconds)
     n_prompt = next(iter(sizes.values()))["n_prompt"]
     for name, shape in LARGER.items():
         sizes[name] = _line(shape, n_prompt, protocol, None)

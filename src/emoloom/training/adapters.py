@@ -1,7 +1,8 @@
 """LoRA through peft: adapters on every linear layer of the body, kept in peft's own files, merged for evaluation.
 
 The merged average is what is kept and decoded: one file whose hash names the weights, whatever made them, so that
-decoding, audit and export need to know nothing of adapters. It costs the disk space of a whole model.
+decoding, audit and export need to know nothing of adapters. It costs the disk space of a whole model. peft is imported
+where adapters are made: it takes a second, and full fine-tuning needs none of it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 
 from emoloom import store
 from emoloom.config import TrainingSettings
@@ -36,6 +35,8 @@ def add_adapters(model: Any, settings: TrainingSettings, seed: int) -> None:
     Raises:
         CandidateError: the architecture has no layer that adapters fit.
     """
+    from peft import LoraConfig, inject_adapter_in_model
+
     config = LoraConfig(r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules="all-linear")
     abstract = next(model.parameters()).is_meta
     with torch.random.fork_rng(devices=[]):
@@ -67,6 +68,8 @@ def write_adapters(folder: Path, adapters: dict[str, torch.Tensor], settings: Tr
 @torch.no_grad()
 def merge(model: Any) -> dict[str, torch.Tensor]:
     """Add the adapters' products to the weights in place, W + (alpha / rank) B A; returns the plain model's weights."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             module.merge()

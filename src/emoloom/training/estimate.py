@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from emoloom.config import TrainingSettings
 from emoloom.errors import CandidateError
 from emoloom.models.candidates import Candidate
-from emoloom.models.loading import build
+from emoloom.models.loading import build, text_config
 from emoloom.records import Record
 from emoloom.training.adapters import add_adapters
 from emoloom.training.batches import Batch, collate
@@ -112,8 +112,9 @@ def _activations(model: Any, batch: Batch, dtype: str, *, recomputed: bool) -> i
             return kept
         recompute_layers(model)
         outside = _kept_by_forward(model, shapes, dtype)
-    n_layers = int(model.config.num_hidden_layers)
-    inputs = n_layers * batch.ids.numel() * int(model.config.hidden_size) * FLOAT
+    config = text_config(model)
+    n_layers = int(config.num_hidden_layers)
+    inputs = n_layers * batch.ids.numel() * int(config.hidden_size) * FLOAT
     return outside + inputs + (kept - outside) // n_layers
 
 
