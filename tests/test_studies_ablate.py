@@ -74,7 +74,7 @@ def test_what_a_config_cannot_vary_is_said(tmp_path: Path) -> None:
         grid(config, ["loss"])
     with pytest.raises(InputError, match="lambda_vad"):
         grid(settings(tmp_path, "training.lambda_vad=0.0"), ["losses"])
-    with pytest.raises(InputError, match="calibrated anew in every cell"):
+    with pytest.raises(InputError, match="calibrated anew for every cell"):
         grid(settings(tmp_path, "training.budget=10m"), ["losses"])
     generated = settings(tmp_path, "data.source_b=empatheticdialogues", 'data.evaluate=["emobank","flips:goemotions"]')
     for group in ("mixes", "noise", "gold"):

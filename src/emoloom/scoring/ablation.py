@@ -17,7 +17,16 @@ from emoloom.scoring.metrics import Floats
 from emoloom.scoring.power import detectable_difference
 from emoloom.scoring.scorecard import blocks_of
 from emoloom.scoring.seeds import compare_over_seeds, scope_of
-from emoloom.scoring.statistics import LEVEL, NO_DIFFERENCE, Draws, compare, holm, sums_by_unit, units_of
+from emoloom.scoring.statistics import (
+    LEVEL,
+    NO_DIFFERENCE,
+    Draws,
+    compare,
+    holm,
+    mean_of_parts,
+    sums_by_unit,
+    units_of,
+)
 
 Answers = Mapping[str, Sequence[Prediction]]
 """Corpus -> predictions of one training."""
@@ -230,21 +239,17 @@ def _measured(
     corpus: str, metric: str, names: tuple[str, str], ours: _Seeds, others: _Seeds, draws: Draws
 ) -> tuple[dict[str, Any], float | None]:
     """The fields of an outcome that need no other outcome, and the p-value before correction."""
-    n_seeds, n_columns = len(ours.by_unit), ours.by_unit[0].shape[1]
+    n_seeds = len(ours.by_unit)
 
     def statistic(sums: Floats) -> Floats:
         return ours.block.values(sums)[metric]
-
-    def mean_over_seeds(sums: Floats) -> Floats:
-        parts = np.split(sums, range(n_columns, n_seeds * n_columns, n_columns), axis=-1)
-        return np.asarray(np.mean([statistic(part) for part in parts], axis=0))
 
     each = [[float(statistic(columns.sum(axis=0))) for columns in seeds.by_unit] for seeds in (ours, others)]
     both = compare_over_seeds(names, (ours.by_unit, others.by_unit), statistic, draws)
     side_by_side = {
         name: np.concatenate(seeds.by_unit, axis=1) for name, seeds in zip(names, (ours, others), strict=True)
     }
-    tested = compare(side_by_side, [names], mean_over_seeds, draws)[names]
+    tested = compare(side_by_side, [names], mean_of_parts(statistic, n_seeds), draws)[names]
     low, high = both.bounds or (None, None)
     detectable = None
     if n_seeds > 1 and both.standard_error:  # one seed shows nothing of a recipe, however many rows there are

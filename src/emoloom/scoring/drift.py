@@ -18,7 +18,7 @@ from emoloom.records import Check, Example, Prediction, Record, Target, Unit
 from emoloom.scoring.blocks import Block
 from emoloom.scoring.metrics import Floats
 from emoloom.scoring.scorecard import RANKED_BY, VAD_KINDS, blocks_of
-from emoloom.scoring.statistics import LEVEL, Draws, compare, holm, sums_by_unit, units_of
+from emoloom.scoring.statistics import LEVEL, Draws, compare, holm, mean_of_parts, sums_by_unit, units_of
 
 Factor = Literal["repeat", "padding", "batch", "cache", "dtype", "temperature"]
 CHECK = "decoding-drift"
@@ -257,17 +257,15 @@ def _movements(
     for metric, reference in _moving(rows, normative):
         blocks = [by_metric[metric] for by_metric in decoded]
 
-        def mean_over_repeats(sums: Floats, metric: str = metric, values: Any = reference.values) -> Floats:
-            parts = np.split(sums, len(repeats), axis=-1)
-            return np.asarray(np.mean([values(part)[metric] for part in parts], axis=0))
+        def statistic(sums: Floats, metric: str = metric, values: Any = reference.values) -> Floats:
+            return np.asarray(values(sums)[metric])
 
-        # Repeats stand side by side in the columns, so that a row is drawn or swapped with all of its repeats.
         columns = {
             "setting": np.hstack([sums_by_unit(block.columns, units) for block in blocks]),
             "normative": np.hstack([sums_by_unit(reference.columns, units)] * len(repeats)),
         }
         pair = ("setting", "normative")
-        tested = compare(columns, [pair], mean_over_repeats, draws)[pair]
+        tested = compare(columns, [pair], mean_of_parts(statistic, len(repeats)), draws)[pair]
         scores = [_score(block, metric) for block in blocks]
         low, high = tested.bounds or (None, None)
         found[metric] = Movement(

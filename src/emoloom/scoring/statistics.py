@@ -76,6 +76,18 @@ def sums_by_unit(sums: Floats, units: Units) -> Floats:
     return result
 
 
+def mean_of_parts(statistic: Callable[[Floats], Floats], n_parts: int) -> Callable[[Floats], Floats]:
+    """The mean of a statistic over equal parts (seeds, repeats) whose columns stand side by side.
+
+    So a row is drawn or swapped with all of its parts, and each part is scored for itself.
+    """
+
+    def mean(sums: Floats) -> Floats:
+        return np.asarray(np.mean([statistic(part) for part in np.split(sums, n_parts, axis=-1)], axis=0))
+
+    return mean
+
+
 def resample(by_unit: Floats, draws: Draws) -> Floats:
     """Summed columns of every bootstrap resample, [resamples, columns].
 

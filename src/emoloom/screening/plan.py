@@ -71,6 +71,25 @@ def tokens_of(budget: Budget, tokens_per_second: float) -> int:
     return budget.tokens or max(1, round(tokens_per_second * (budget.seconds or 0.0)))
 
 
+def granted_tokens(budget: str, *, each: str) -> int:
+    """A training budget that must be the same for every run of a study.
+
+    Args:
+        budget: as `parse_budget` reads it.
+        each: what trains once, for the error.
+
+    Raises:
+        InputError: it is a time.
+    """
+    tokens = parse_budget(budget).tokens
+    if tokens is None:
+        raise InputError(
+            f"a time would be calibrated anew for every {each}", where="training.budget",
+            next_step=f"give tokens, the same for every {each}",
+        )  # fmt: skip
+    return tokens
+
+
 def read_plan(path: Path) -> Plan:
     """The stored plan, or an empty one."""
     return store.read_record(path, Plan) if path.exists() else Plan(candidates={})

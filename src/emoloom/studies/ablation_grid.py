@@ -11,7 +11,7 @@ from emoloom.corpora.mirrored import PREFIX as FLIPS
 from emoloom.corpora.selection import evaluated_corpora
 from emoloom.errors import InputError, nearest
 from emoloom.scoring.ablation import Cell
-from emoloom.screening.plan import parse_budget
+from emoloom.screening.plan import granted_tokens
 
 GROUPS = ("losses", "mixes", "sampler", "noise", "gold", "precision")
 FULL = "full"
@@ -34,11 +34,7 @@ def grid(config: Config, groups: Sequence[str]) -> list[Cell]:
     for group in groups:
         if group not in GROUPS:
             raise InputError(f"unknown group '{group}'", where="--groups", next_step=nearest(group, GROUPS))
-    if parse_budget(config.training.budget).tokens is None:
-        raise InputError(
-            "a time would be calibrated anew in every cell", where="training.budget",
-            next_step="give tokens, the same for every cell",
-        )  # fmt: skip
+    granted_tokens(config.training.budget, each="cell")
     made = {"losses": _losses, "mixes": _mixes, "sampler": _sampler, "noise": _noise, "gold": _gold,
             "precision": _precision}  # fmt: skip
     cells = [_cell(FULL, "", FULL, {}, "all terms as configured"), *(cell for g in groups for cell in made[g](config))]

@@ -22,7 +22,7 @@ from emoloom.screening.climb import do_cells, forget_checkpoints
 from emoloom.screening.data import Data, read_data
 from emoloom.screening.decisions import entries_of, read_columns
 from emoloom.screening.failures import read_failure
-from emoloom.screening.plan import parse_budget
+from emoloom.screening.plan import granted_tokens
 from emoloom.store import RunFolder
 
 FEWEST = 6
@@ -40,11 +40,7 @@ def check_shares(shares: Sequence[float], config: Config, n_candidates: int) -> 
             "shares of the budget lie between 0 and 1, and one is below 1", where="--shares",
             next_step="e.g. 0.02,0.05,0.2,1",
         )  # fmt: skip
-    if parse_budget(config.training.budget).tokens is None:
-        raise InputError(
-            "shares of a time would be calibrated anew in every run", where="training.budget",
-            next_step="give tokens, the same for every variant",
-        )  # fmt: skip
+    granted_tokens(config.training.budget, each="variant")
     n_variants = n_candidates * len(config.screening.rate_factors)
     if n_variants < FEWEST:
         raise InputError(
@@ -111,7 +107,7 @@ def measure(
     Raises:
         InputError: a variant failed: an order without it would be another one.
     """
-    whole = parse_budget(config.training.budget).tokens or 0
+    whole = granted_tokens(config.training.budget, each="variant")
     by_name = {candidate.name: candidate for candidate in candidates}
     entries = entries_of(list(by_name), config)
     columns: dict[float, dict[str, Floats]] = {}
