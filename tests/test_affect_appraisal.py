@@ -314,6 +314,11 @@ def test_exam_refuses_what_it_cannot_do(tmp_path: Path) -> None:
             examine(corpus, cross, str(tmp_path))
 
 
+def test_nothing_to_cross_validate_is_said() -> None:
+    with pytest.raises(InputError, match="no example has an appraisal"):
+        cross_validate([])
+
+
 @pytest.mark.data
 def test_isear_carries_over_to_enisear(data_dir: Path) -> None:
     """Every item points the right way: readers of other texts agree with the classifier more often than chance."""

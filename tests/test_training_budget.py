@@ -26,6 +26,7 @@ from emoloom.screening.forecast import refuse_unless_it_fits
 from emoloom.training import checkpoint, estimate
 from emoloom.training.encoding import EncodedRow
 from emoloom.training.estimate import Memory, check_fits, estimate_memory, memory_available
+from emoloom.training.forward import use_fast_forward
 from emoloom.training.signals import held_back
 
 
@@ -98,6 +99,17 @@ def test_a_second_sigterm_waits_too() -> None:
     assert seen == ["held 15", "acted"]
 
 
+def test_a_signal_that_was_held_back_acts_where_the_step_fails() -> None:
+    def fail() -> None:
+        with held_back():
+            signal.raise_signal(signal.SIGINT)
+            raise ValueError("the loss is not finite")
+
+    with pytest.raises(KeyboardInterrupt) as left:
+        fail()
+    assert isinstance(left.value.__context__, ValueError)
+
+
 def test_training_beside_the_main_thread_leaves_signals_alone(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=tiny_run, args=(tmp_path / "run",), kwargs={"budget": 3000})
@@ -154,7 +166,8 @@ def test_memory_is_counted_from_the_architecture(tmp_path: Path) -> None:
     assert less.activations < 0.6 * found.activations
 
 
-def test_activations_are_those_that_a_real_forward_keeps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_activations_are_those_that_a_real_forward_keeps(dtype: str, tmp_path: Path) -> None:
     """A traced forward spells out each layer's causal mask, and repeats keys and values for it: a little more."""
     candidate = prepare(f"dir:{save_tiny_llama(tmp_path / 'tiny')}", tmp_path, say=lambda line: None)
     model, kept = tiny_llama(), {}
@@ -164,11 +177,15 @@ def test_activations_are_those_that_a_real_forward_keeps(tmp_path: Path) -> None
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    use_fast_forward(model, dtype)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"),
+    ):
         language_model_term(model, rows(4, 50))
     expected = sum(storage.nbytes() for address, storage in kept.items() if address not in own)
     mask, repeated = 4 * 50 * 50 * 4, 4 * 50 * 32 * 4
-    found = estimate_memory(candidate, SETTINGS, rows(4, 50), "fp32").activations
+    found = estimate_memory(candidate, SETTINGS, rows(4, 50), dtype).activations
     assert expected <= found <= expected + 4 * (mask + 2 * repeated)
 
 

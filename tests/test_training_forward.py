@@ -217,3 +217,29 @@ def test_products_take_any_layout() -> None:
     bias, turned = torch.randn(7), torch.randn(8, 7).t()
     torch.testing.assert_close(product(rows, weight, bias), rows @ weight.t() + bias)
     torch.testing.assert_close(product(rows.transpose(0, 1), turned), rows.transpose(0, 1) @ turned.t())
+
+
+def values_of_another_width() -> Any:
+    """Multi-head latent attention: queries and keys have a part for positions that values lack."""
+    from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
+
+    latent = {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8}
+    sizes = {**SIZES, "num_key_value_heads": 4, "head_dim": 8}
+    return DeepseekV3ForCausalLM(DeepseekV3Config(**sizes, **latent, first_k_dense_replace=3))
+
+
+def a_mask_of_numbers() -> Any:
+    from transformers import DogeConfig, DogeForCausalLM
+
+    return DogeForCausalLM(DogeConfig(**SIZES, keep_window_size=64))
+
+
+@pytest.mark.parametrize("make", [values_of_another_width, a_mask_of_numbers])
+def test_attention_of_another_kind_trains_too(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHITECTURES, make.__name__, make)
+    model, rows = model_of(make.__name__), rows_of()
+    expected = by_hand(model, rows)
+    use_fast_forward(model, "fp32")
+    assert model.config._attn_implementation == forward.KERNEL
+    for size in (1, 8):
+        assert_equal(in_batches(model, rows, size), expected)

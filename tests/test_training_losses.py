@@ -20,13 +20,13 @@ from emoloom.affect.weak_vad import label_table
 from emoloom.contract.prompt import LABELS
 from emoloom.corpora import builtin
 from emoloom.models.codec import Codec
-from emoloom.records import Target, TrainingRow, Vad
+from emoloom.records import Target, TrainingPair, TrainingRow, Vad
 from emoloom.training import losses
 from emoloom.training.batches import collate, learnt_places
-from emoloom.training.encoding import Item, encode_pair, encode_row
+from emoloom.training.encoding import EncodedRow, Item, encode_pair, encode_row
 from emoloom.training.heads import Heads
 from emoloom.training.mixture import Source
-from emoloom.training.objective import Objective
+from emoloom.training.objective import Objective, _slots_sum
 from emoloom.training.reading import Reader
 from emoloom.training.tries import Trie, Word
 
@@ -211,6 +211,28 @@ def test_label_shares_of_a_sure_model_are_the_gold_labels(codec: Codec) -> None:
         shares = reader.labels.expected(logits, [0], [spelling])[0]
         assert float(shares[LABELS.index(label)]) == pytest.approx(1.0, abs=1e-4)
         assert float(shares.sum()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_who_is_surely_wrong_learns_by_slots_too() -> None:
+    """One slot, all but certain of another label: both logits get a gradient, and toward the gold one."""
+    gold = LABELS.index("grief")
+    shares = torch.zeros(1, len(LABELS))
+    logits = torch.tensor([-15.0, 0.0], requires_grad=True)
+    two = torch.softmax(logits, 0)
+    shares = shares.index_copy(1, torch.tensor([gold, LABELS.index("joy")]), two[None])
+    encoded = EncodedRow([1, 2], 1, row=row("lost", labels=("grief",)))
+    (gradient,) = torch.autograd.grad(_slots_sum(shares, [0], [encoded]), logits)
+    assert gradient[0] < 0 < gradient[1]
+
+
+def test_cue_words_of_pairs_alone_are_known_too(codec: Codec) -> None:
+    material, lexicon = material_with_all_terms(), load_lexicon("builtin")
+    inflected = next(w for w in ("unbearably", "suffers", "cheered") if w not in lexicon.entries and lexicon.lookup(w))
+    first, second = material.pairs[0].first, material.pairs[0].second
+    target = first.target.model_copy(update={"rationale": inflected})
+    pair = TrainingPair(first=first.model_copy(update={"target": target}), second=second, how="antonym")
+    assert Reader(codec, material.sources, lexicon).cues.spelling((False, inflected)) is None
+    assert Reader(codec, material.sources, lexicon, [pair]).cues.spelling((False, inflected)) is not None
 
 
 def test_label_shares_always_sum_to_one(codec: Codec) -> None:

@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from emoloom.affect.appraisal import AppraisalClassifier, Judgement, fit_appraisal
 from emoloom.affect.appraisal_files import DIMENSIONS, LEVELS
+from emoloom.errors import InputError
 from emoloom.records import Example
 
 FOLDS = 5
@@ -30,6 +31,8 @@ def cross_validate(examples: Sequence[Example]) -> dict[str, Any]:
         InputError: no example has an appraisal, or all of them fall into one fold.
     """
     rows = [example for example in examples if example.appraisal is not None]
+    if not rows:
+        raise InputError("no example has an appraisal to learn from", code="no-appraisals")
     fold = np.array([_fold(example) for example in rows])
     n, n_dimensions, n_levels = len(rows), len(DIMENSIONS), len(LEVELS)
     judged = Judgement(np.zeros((n, n_dimensions)), np.zeros((n, n_dimensions, n_levels)), np.zeros((n, n_dimensions)))

@@ -18,7 +18,7 @@ from emoloom.records import Record
 from emoloom.training.adapters import add_adapters
 from emoloom.training.batches import Batch, collate
 from emoloom.training.encoding import EncodedRow
-from emoloom.training.forward import hidden_states
+from emoloom.training.forward import hidden_states, use_short_attention
 from emoloom.training.losses import language_model_loss
 from emoloom.training.recomputation import recompute_layers
 
@@ -105,6 +105,7 @@ def _activations(model: Any, batch: Batch, dtype: str, *, recomputed: bool) -> i
     """
     with FakeTensorMode() as mode:
         _without_contents(model)
+        use_short_attention(model)
         ids, predictor, target = (mode.from_tensor(tensor) for tensor in batch[:3])
         shapes = batch._replace(ids=ids, predictor=predictor, target=target)
         kept = _kept_by_forward(model, shapes, dtype)

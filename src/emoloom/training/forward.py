@@ -51,6 +51,11 @@ def use_fast_forward(model: Any, dtype: str) -> None:
     keep_freed_memory()
     if dtype == "fp32":
         use_fast_products(model)
+    use_short_attention(model)
+
+
+def use_short_attention(model: Any) -> None:
+    """Compute the attention of short rows as plain products, in place, where the architecture's is nothing else."""
     if model.config._attn_implementation == "sdpa" and not getattr(model.config, "attn_logit_softcapping", None):
         AttentionInterface.register(KERNEL, _short_attention)
         AttentionMaskInterface.register(KERNEL, sdpa_mask)
@@ -104,18 +109,19 @@ def _short_attention(
     Args:
         module: the attention layer.
         query: [rows, heads, length, width].
-        key: [rows, key heads, keys, width]; `value` alike.
-        value: see `key`.
+        key: [rows, key heads, keys, width].
+        value: [rows, key heads, keys, width of values]: another one where keys have a part for positions (MLA).
         attention_mask: [rows, 1, length, keys], true where a query may look; None: at its own key and those before.
+            One of numbers to add, as some architectures make their own, goes to the library's kernel.
         scaling: of the scores.
         settings: what else the library passes on.
 
     Returns:
-        [rows, length, heads, width], and no weights.
+        [rows, length, heads, width of values], and no weights.
     """
     n_rows, n_heads, length, width = query.shape
     n_keys = key.shape[2]
-    if n_keys > SHORT:
+    if n_keys > SHORT or (attention_mask is not None and attention_mask.dtype != torch.bool):
         long: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **settings
         )
@@ -127,4 +133,4 @@ def _short_attention(
     hidden = torch.zeros_like(attention_mask, dtype=scores.dtype).masked_fill_(~attention_mask, float("-inf"))
     weights = torch.softmax(scores + hidden, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
     mixed = weights.to(value.dtype).view(n_rows, key.shape[1], -1, n_keys) @ value
-    return mixed.view(n_rows, n_heads, length, width).transpose(1, 2).contiguous(), None
+    return mixed.view(n_rows, n_heads, length, -1).transpose(1, 2).contiguous(), None

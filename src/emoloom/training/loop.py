@@ -147,7 +147,7 @@ class Course:
             prepare(model, settings, seed, dtype)
             self._heads = Heads(model.get_output_embeddings().weight.shape[1], model.device)
             lexicon = material.lexicon or load_lexicon(BUILTIN)
-            self.objective = Objective(codec, settings, material.sources, lexicon)
+            self.objective = Objective(codec, settings, material.sources, lexicon, material.pairs)
         self.state = fresh_state(model, self._heads, settings)
         self._shares: list[float] = []
         self._sampler = Sampler([source.share for source in material.sources], settings)

@@ -121,9 +121,10 @@ class Digits(NamedTuple):
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Sum of -w log softmax(hidden head^T + added)[target], logits in chunks: no table of fp32 logits is ever whole.
+    """Sum of -w log softmax(hidden head^T + added)[target], logits in chunks.
 
-    The gradient by the logits, w (softmax - one-hot), is known with the logits: it is kept in the dtype of `hidden`.
+    The gradient by the logits, w (softmax - one-hot), is known with the logits: that one table is kept whole, in the
+    dtype of `hidden`. Of fp32 logits, their softmax and what autograd would keep of both, none ever is.
     """
 
     @staticmethod
@@ -180,8 +181,13 @@ def classification_loss(probabilities: torch.Tensor, labels: torch.Tensor) -> tu
     Returns:
         The sum in nats, and rows * labels.
     """
-    clipped = probabilities.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    return functional.binary_cross_entropy(clipped, labels, reduction="sum"), labels.numel()
+    held = within(probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return functional.binary_cross_entropy(held, labels, reduction="sum"), labels.numel()
+
+
+def within(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """Values held inside of bounds, with the gradient of what they were: who is surely wrong has to learn as well."""
+    return values + (values.clamp(low, high) - values).detach()
 
 
 def classification_loss_of_logits(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, int]:

@@ -13,7 +13,7 @@ from emoloom.affect.lexicon import Lexicon
 from emoloom.config import TrainingSettings
 from emoloom.contract.prompt import LABELS
 from emoloom.models.codec import Codec
-from emoloom.records import AXES
+from emoloom.records import AXES, TrainingPair
 from emoloom.training import losses
 from emoloom.training.batches import Batch, collate, learnt_places
 from emoloom.training.encoding import EncodedRow, Item, encode_row, rows_of
@@ -48,7 +48,10 @@ class Measured(NamedTuple):
 class Objective:
     """`L_lm + sum_i lambda_i L_i` for one candidate and its training rows."""
 
-    def __init__(self, codec: Codec, settings: TrainingSettings, sources: Sequence[Source], lexicon: Lexicon) -> None:
+    def __init__(
+        self, codec: Codec, settings: TrainingSettings, sources: Sequence[Source], lexicon: Lexicon,
+        pairs: Sequence[TrainingPair] = (),
+    ) -> None:  # fmt: skip
         """Prepare what the terms read.
 
         Args:
@@ -56,6 +59,7 @@ class Objective:
             settings: the `[training]` section: weights of the terms and how they are computed.
             sources: training rows with their shares.
             lexicon: gives the VAD of words for L_vad.
+            pairs: mirrored pairs, whose cue words L_vad reads too.
         """
         weights = {"lm": 1.0, **{term: float(getattr(settings, f"lambda_{term}")) for term in AFFECTIVE}}
         self.weights = {term: weight for term, weight in weights.items() if weight > 0.0}
@@ -64,7 +68,7 @@ class Objective:
         by_slots = "cls" in self.weights and settings.classify_by == "slots"
         self._reads_labels = by_slots or "vad" in self.weights
         self._reads_numbers = bool({"reg", "flip"} & self.weights.keys())
-        self._reader = Reader(codec, sources, lexicon if "vad" in self.weights else None)
+        self._reader = Reader(codec, sources, lexicon if "vad" in self.weights else None, pairs)
         self._added = self._adjustment() if settings.label_adjustment else None
         self.scale, self.offset, self.residual = self._calibrate(codec, sources) if "vad" in self.weights else _PLAIN
         """target VAD ~ scale * implied VAD of the gold words + offset, and the RMSE left by it, by axis."""
@@ -301,9 +305,11 @@ def _slots_sum(shares: torch.Tensor, owners: Sequence[int], rows: Sequence[Encod
     """L_cls with p_k = 1 - prod_s (1 - q_s(k)) over the label slots of each row, [slots, labels] shares."""
     known = [index for index, row in enumerate(rows) if is_labelled(row)]
     missing = shares.new_zeros(len(rows), len(LABELS)).index_add(
-        0, torch.tensor(owners, dtype=torch.int64), torch.log1p(-shares.clamp(max=1 - losses.LEAST_PROBABILITY))
+        0,
+        torch.tensor(owners, dtype=torch.int64),
+        torch.log1p(-losses.within(shares, 0.0, 1 - losses.LEAST_PROBABILITY)),
     )
-    return losses.classification_loss(1 - missing[known].exp(), gold_labels([rows[k] for k in known]))[0]
+    return losses.classification_loss(-missing[known].expm1(), gold_labels([rows[k] for k in known]))[0]
 
 
 def gold_vad(rows: Sequence[EncodedRow]) -> torch.Tensor:

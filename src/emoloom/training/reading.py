@@ -16,7 +16,7 @@ from emoloom.affect.weak_vad import label_table
 from emoloom.affect.words import plain
 from emoloom.contract.prompt import LABELS, Piece, render_target
 from emoloom.models.codec import Codec
-from emoloom.records import Target, Vad
+from emoloom.records import Target, TrainingPair, Vad
 from emoloom.training.encoding import Stretch
 from emoloom.training.losses import Digits
 from emoloom.training.mixture import Source
@@ -50,18 +50,21 @@ class AfterLabel(NamedTuple):
 class Reader:
     """Reads label distributions, numbers and implied VAD; knows the few tokens that all of these are made of."""
 
-    def __init__(self, codec: Codec, sources: Sequence[Source], lexicon: Lexicon | None) -> None:
+    def __init__(
+        self, codec: Codec, sources: Sequence[Source], lexicon: Lexicon | None, pairs: Sequence[TrainingPair] = ()
+    ) -> None:
         """Build the tables of one candidate.
 
         Args:
             codec: of the candidate.
             sources: training rows: their labels and cue words weight the words below a shared token.
             lexicon: gives the VAD of words; None where no cue word is to be read.
+            pairs: mirrored pairs, whose cue words are read too.
         """
         self._codec = codec
         self._rationales: dict[str, list[Written]] = {}
         self._digits = [codec.encode_piece(Piece("number", character))[0] for character in "0123456789"]
-        spelt = _label_words(codec, sources), _cue_words(codec, sources, lexicon) if lexicon is not None else {}
+        spelt = _label_words(codec, sources), _cue_words(codec, sources, lexicon, pairs) if lexicon is not None else {}
         tokens = {token for words in spelt for word in words.values() for token in word.ids}
         self.after_label = _after_label(codec, sources)
         tokens |= {self.after_label.more, self.after_label.stop}
@@ -144,13 +147,22 @@ def _after_label(codec: Codec, sources: Sequence[Source]) -> AfterLabel:
     return AfterLabel(offset, more[offset], stop[offset], share)
 
 
-def _cue_words(codec: Codec, sources: Sequence[Source], lexicon: Lexicon) -> dict[tuple[bool, str], Word]:
-    """Every single word of the lexicon and of the rationales, as it is spelt first and after a blank."""
+def _cue_words(
+    codec: Codec, sources: Sequence[Source], lexicon: Lexicon, pairs: Sequence[TrainingPair]
+) -> dict[tuple[bool, str], Word]:
+    """Every single word of the lexicon and of the rationales, as it is spelt first and after a blank.
+
+    Its weight counts the rows of the sources alone; a word that only pairs have is there all the same.
+    """
     counts = {word: 1 for word in lexicon.entries if " " not in word}
     for source in sources:
         for row in source.rows:
             for word in row.target.rationale.split():
                 counts[word] = counts.get(word, 1) + 1
+    for pair in pairs:
+        for row in (pair.first, pair.second):
+            for word in row.target.rationale.split():
+                counts.setdefault(word, 1)
     words = {}
     for word, count in counts.items():
         entry = lexicon.lookup(plain(word))

@@ -17,6 +17,8 @@ HELD = (signal.SIGINT, signal.SIGTERM)
 def held_back() -> Iterator[Callable[[], int]]:
     """Hold the first SIGINT or SIGTERM back until the block is left, then let it act; a Ctrl-C after it acts at once.
 
+    It acts where the block is left by an error too: that step is lost, and what the user asked for is not.
+
     A second SIGTERM is no impatience: a supervisor sends it to a worker, and so does the process that began it.
 
     Yields:
@@ -41,8 +43,8 @@ def held_back() -> Iterator[Callable[[], int]]:
     finally:
         if in_charge:
             _restore(before)
-    if held:
-        signal.raise_signal(held[0])
+        if held:
+            signal.raise_signal(held[0])
 
 
 def _restore(before: Mapping[signal.Signals, Handler]) -> None:
