@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from emoloom import cli
 from emoloom.cli.ablate import seeds_of
+from emoloom.cli.trained import _lines
 from emoloom.config import Config, load_config
 from emoloom.errors import INTERNAL, CandidateError, InputError
 from emoloom.models.candidates import Candidate
@@ -53,6 +55,8 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         (["prompt", "show", " "], "the text is empty"),
         (["prompt", "show", "x" * 100_001], "100,001 characters"),
         (["candidates", "fetch", "smollm2-135m", "--offline", "--cache-dir", "empty"], "--offline"),
+        (["candidates", "fetch", "nothing"], "encoder:..., gguf:..., hub:..., random:..., shallow:..., smollm2-135m"),
+        (["watch", "no-such-run", "--every", "inf"], "less than or equal to 86400"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -89,6 +93,41 @@ def test_what_a_machine_or_a_candidate_cannot_do_is_one_line_in_any_command(
     code, out, err = call(capsys, "corpora", "stats", "builtin")
     assert (code, out) == (exit_code, "")
     assert err.splitlines()[-1].startswith(f"error: {says}")
+
+
+def test_a_line_feed_alone_ends_a_text() -> None:
+    assert _lines("one\u2028still one\r\ntwo\x0cstill two\n\nfour") == [
+        "one\u2028still one",
+        "two\x0cstill two",
+        "",
+        "four",
+    ]
+    assert _lines("one\n") == ["one"]
+    assert _lines("") == []
+
+
+def test_a_folder_of_corpora_is_a_path_as_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = call(capsys, "bench", "losses", "--data-dir", str(tmp_path / "\U0001f600"))
+    assert code == 2
+    assert f"{tmp_path}/\U0001f600" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("group", [(), ("corpora",), ("bench",)])
+def test_a_group_without_a_command_shows_its_help(group: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, *group)
+    assert (code, out) == (2, "")
+    assert err.lstrip().startswith("Usage:")
+    assert len(err.splitlines()) > 10
+
+
+def test_a_terminal_without_a_sign_for_something_gets_its_code(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; from emoloom.cli import main; sys.argv[1:] = sys.argv[1:]; main()"]
+    shown = subprocess.run(
+        [*command, "prompt", "show", "\u2013 \u65e5"], capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    assert b"\\u2013" in shown.stdout
 
 
 def test_an_output_directory_that_cannot_be_written_is_named(

@@ -26,7 +26,7 @@ from emoloom.decoding.protocol import Protocol
 from emoloom.errors import CandidateError, InputError
 from emoloom.models.candidates import prepare
 from emoloom.models.loading import load_base, load_checkpoint
-from emoloom.records import Example, Leaderboard, Prediction
+from emoloom.records import Example, Failure, Leaderboard, Prediction
 from emoloom.screening import cells
 from emoloom.screening.decoding_cells import decode_cell
 from emoloom.screening.standing import standings
@@ -101,6 +101,20 @@ def test_scoring_and_reporting_work_on_a_copied_run_without_models(finished: Pat
     pipeline.report(copy)
     assert board_bytes(copy) == board_bytes(finished)
     assert (copy / "report.html").exists()
+
+
+def test_scoring_again_renews_the_report(finished: Path, tiny: Path, tmp_path: Path) -> None:
+    """A candidate that failed and was decoded at last must not go on being shown as failed, under a fresh seal."""
+    copy = tmp_path / "t"
+    shutil.copytree(finished, copy)
+    failure = store.RunFolder(copy).failure(f"dir:{tiny}")
+    store.write_record(failure, Failure(stage="decoding", code="out-of-memory", line="memory ran out"))
+    pipeline.score(copy)
+    without = (copy / "report.html").read_bytes()
+    failure.unlink()
+    pipeline.score(copy)
+    assert board_bytes(copy) == board_bytes(finished)
+    assert (copy / "report.html").read_bytes() == (finished / "report.html").read_bytes() != without
 
 
 def test_killed_again_and_again_it_gives_the_same_table(finished: Path, tiny: Path, tmp_path: Path) -> None:

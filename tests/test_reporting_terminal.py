@@ -46,7 +46,7 @@ def test_a_hundred_columns_hold_every_figure_on_one_line(view: View) -> None:
 def test_the_verdict_comes_first_and_the_smallest_difference_is_said(view: View) -> None:
     text = " ".join(printed(view).split())
     assert text.startswith(view.verdict)
-    assert "below 0.084 cannot be seen" in text
+    assert "below 0.084 between the two first candidates cannot be seen" in text
 
 
 def test_floors_stand_below_a_rule(view: View) -> None:
@@ -124,7 +124,7 @@ def test_names_and_messages_are_neither_markup_nor_control_sequences() -> None:
 def test_an_empty_leaderboard_prints_its_verdict_and_what_was_not_looked_at() -> None:
     leaderboard = make_leaderboard([], systems=(), checks=(), verdict="Nothing was scored.", smallest_difference=None)
     view = build_view(leaderboard, rows={}, predictions={}, manifests=[], config={}, costs={}, environment={})
-    checks = "Checks: 0 passed, 0 failed, 1 skipped\n  signatures of failure: decoding-drift skipped"
+    checks = "Checks: 0 passed, 0 failed, 1 skipped, 0 not-applicable\n  signatures of failure: decoding-drift skipped"
     assert [part.rstrip() for part in printed(view).split("\n\n")] == ["Nothing was scored.", checks]
 
 

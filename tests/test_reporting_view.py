@@ -296,7 +296,28 @@ def test_the_takeaway_recommends_nothing_that_a_floor_equals() -> None:
         for m in make_inputs()["leaderboard"].metrics
     ]  # fmt: skip
     (take, *_) = make_view(leaderboard=make_leaderboard(metrics)).takeaway
-    assert take.value == "none yet: smollm2-360m is first, but lexicon without a language model scores no lower"
+    assert take.value == "none yet: smollm2-360m is first, but lexicon scores no lower"
+
+
+def changed(**of: bool) -> tuple[SystemRow, ...]:
+    """The systems of the made-up run, some of them behind the best candidate or not."""
+    rows = make_leaderboard([]).systems
+    return tuple(row.model_copy(update={"is_behind": of[row.kind]}) if row.kind in of else row for row in rows)
+
+
+def test_the_takeaway_recommends_nothing_where_a_control_is_not_behind() -> None:
+    assert "none yet" not in takeaway(systems=changed(control=True))["Take"]
+    take = takeaway(systems=changed(control=False))["Take"]
+    assert take == "none yet: random:smollm2-135m, a control, is not clearly below smollm2-360m"
+
+
+def test_the_takeaway_names_the_floors_that_are_not_shown_to_be_beaten() -> None:
+    assert "not shown" not in takeaway(systems=changed(floor=True, untrained=True))["How sure"]
+    sure = takeaway(systems=changed(floor=True, untrained=False))["How sure"]
+    assert "not shown to beat untrained smollm2-135m" in sure
+    assert (
+        "not shown to beat tfidf-linear and lexicon and majority" in takeaway(systems=changed(floor=False))["How sure"]
+    )
 
 
 def test_a_run_without_a_ranked_candidate_has_no_takeaway() -> None:

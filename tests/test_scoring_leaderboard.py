@@ -99,6 +99,7 @@ def test_a_clear_screen_is_ranked_checked_and_told():
     assert (found.contract_id, found.protocol_id, found.ranked_by) == (contract_id(), PROTOCOL, "macro_f1@all")
     assert found.systems[0].n_parameters == 135
     assert 0 < found.smallest_difference < 0.2
+    assert {s.name: s.is_behind for s in found.systems}["majority"] is True
     assert Leaderboard.model_validate_json(found.model_dump_json()) == found
 
 
@@ -284,6 +285,10 @@ def test_a_failed_candidate_is_a_coded_row_without_metrics():
     assert not [m for m in found.metrics if m.system == "dead"]
     assert found.smallest_difference is None
     assert found.verdict.startswith("ok is the only one of 2 candidates with scores on toy (1 failed): macro-F1 ")
+    alone = board(
+        [system("ok", answers(rows, 0.9, 51)), system("random:ok", answers(rows, 0.1, 52), "control", base="ok")]
+    )
+    assert alone.smallest_difference is None, "the interval to a control tells nothing of rivals"
     alone = board([system("ok", answers(rows, 0.9, 51))])
     assert alone.verdict.startswith("ok is the only candidate on toy: macro-F1 ")
 

@@ -102,10 +102,13 @@ def decode(root: Path) -> Path:
 
 
 def score(root: Path) -> Path:
-    """Score a run's predictions; needs no model."""
+    """Score a run's predictions, and renew the report where there is one; needs no model."""
     run, config, data = _reopen(root)
     with run.changing():
-        _score_stage(run, config, data, _systems(run, config, data))
+        systems = _systems(run, config, data)
+        _score_stage(run, config, data, systems)
+        if run.report.exists():  # it would go on to show the scores of before
+            _report_stage(run, config, data, systems)
     return run.leaderboard
 
 

@@ -252,7 +252,7 @@ class SystemRow(Record):
     tie_group: int | None
     """Ranked systems that the rows cannot tell from the first of them share a number; None where rank is None."""
     is_behind: bool | None = None
-    """Whether the best candidate is better beyond chance; None of itself and where rank is None."""
+    """Whether the best candidate is better beyond chance; None of itself and of what has no scores."""
     failure: str = ""
     """Code of why a candidate has no scores; empty where it has."""
     n_parameters: int | None = None
@@ -316,7 +316,8 @@ class Leaderboard(Record):
     ranked_by: str
     """The metric that ranks, `macro_f1@all`."""
     smallest_difference: float | None
-    """Half-width of the paired 95 % interval between the two best: differences below it cannot be seen here."""
+    """Half-width of the paired 95 % interval between the two first candidates: smaller differences of theirs cannot be
+    seen on these rows. None where fewer than two candidates have scores."""
     systems: tuple[SystemRow, ...]
     """Ranked systems in order, then the rest."""
     metrics: tuple[MetricValue, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from types import FrameType
@@ -40,6 +41,9 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 def main() -> None:
     """Entry point: one line and exit code 2 for what the user can mend, 1 for an internal fault."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):  # what a terminal has no sign for must not end a command of hours
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         exit_code = app(standalone_mode=False) or 0
     except EmoloomError as error:
@@ -54,6 +58,9 @@ def main() -> None:
             _fail("memory ran out; free some, or set smaller batches or another candidate", 2)
         if explain is None:
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: what it explains is its whole help
+            print(explain(), file=sys.stderr)
+            sys.exit(2)
         _fail(f"{explain()}; see `emoloom --help`", 2)
     except SystemExit as left:
         exit_code = left.code

@@ -36,6 +36,6 @@ def leaderboard(
         return
     view = build_view(
         found.board, rows=found.rows, predictions=found.predictions, manifests=(), config={}, costs=found.costs,
-        environment={}, noise=found.noise,
+        environment={}, noise=found.noise, drift=found.drift,
     )  # fmt: skip
     print_leaderboard(view, console())

@@ -37,7 +37,7 @@ def compare(
 @app.command()
 def watch(
     run: RunArgument,
-    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    every: Annotated[float, typer.Option(min=0.2, max=86400.0, help="Seconds between two looks.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look once and leave.")] = False,
 ) -> None:
     """Follow a screen while it runs: stage, tokens, loss and answered rows of each candidate; changes nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -79,7 +78,7 @@ def bench_losses(
     from emoloom.progress import say
     from emoloom.studies.bench_losses import bench_losses as measure
 
-    config = load_config(None, (*_real_rows(data_dir), *(overrides or ())))
+    config = load_config(None, (*_real_rows(data_dir), *(overrides or ())), data_dir)
     result = measure(candidate, config, n_rows=rows, repeats=repeats, say=say)
     print_json(result) if as_json else print_tree(result)
 
@@ -102,11 +101,11 @@ def bench_train(
 
     if dtype not in ("", "bf16", "fp32"):
         raise InputError(f"'{dtype}' is no arithmetic", where="--dtype", next_step="give bf16 or fp32")
-    config = load_config(None, (*_real_rows(data_dir), *(overrides or ())))
+    config = load_config(None, (*_real_rows(data_dir), *(overrides or ())), data_dir)
     result = measure(candidate, config, n_rows=rows, dtype=dtype, slices=repeats, steps=steps, say=say)
     print_json(result) if as_json else print_tree(result)
 
 
 def _real_rows(data_dir: str) -> tuple[str, ...]:
     """Overrides that train on GoEmotions where its folder is given."""
-    return ("data.source_a=goemotions", f"data.data_dir={json.dumps(data_dir)}") if data_dir else ()
+    return ("data.source_a=goemotions",) if data_dir else ()

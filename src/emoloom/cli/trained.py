@@ -48,12 +48,17 @@ def predict(
     from emoloom.pipeline import configure
     from emoloom.screening.trained import predict as answers_of
 
-    given = texts or sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
+    given = texts or _lines(sys.stdin.buffer.read().decode("utf-8", "replace"))
     if not given:
         raise InputError("no text was given", where="predict", next_step="name texts, or pipe one a line")
     config = configure(None, "", tuple(overrides or ()))
     for text, found in zip(given, answers_of(name, given, config, run, cache_dir), strict=True):
         print(json.dumps(_shown(text, found), ensure_ascii=False), flush=True)
+
+
+def _lines(given: str) -> list[str]:
+    """The lines of a text: a line feed ends one, and no other character does that a text may hold (U+2028, say)."""
+    return [line.removesuffix("\r") for line in given.removesuffix("\n").split("\n")] if given else []
 
 
 def _shown(text: str, found: Prediction) -> dict[str, Any]:

@@ -121,7 +121,8 @@ def parse_name(name: str) -> CandidateName:
         return CandidateName(name=name, control=control, scheme="builtin", locator=base, encoder=encoder)
     if base.startswith("encoder:"):
         raise InputError(f"'{name}': an encoder has no controls", next_step="name it without what stands in front")
-    known = [*builtin, *(f"{known}:..." for known in schemes)]
+    before = schemes if encoder else (*schemes, "encoder", "random", "shallow")
+    known = [*builtin, *(f"{scheme}:..." for scheme in before)]
     raise InputError(f"unknown {'encoder' if encoder else 'candidate'} '{name}'", next_step=nearest(base, known))
 
 

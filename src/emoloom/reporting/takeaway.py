@@ -12,6 +12,7 @@ from emoloom.reporting.viewdata import Fact, SystemView
 from emoloom.scoring.verdict import count_lost, lost_codes
 
 _MINUTE, _HOUR, _GIB = 60.0, 3600.0, 2.0**30
+_FLOORS = ("floor", "untrained")
 
 
 def takeaway_of(leaderboard: Leaderboard, views: Sequence[SystemView]) -> tuple[Fact, ...]:
@@ -22,8 +23,9 @@ def takeaway_of(leaderboard: Leaderboard, views: Sequence[SystemView]) -> tuple[
     best = ranked[0]
     tied = [view for view in ranked if not view.is_behind]
     above = _floors_above(leaderboard, best, views)
+    controls = [view.name for view in views if view.kind == "control" and view.rank is not None and not view.is_behind]
     return (
-        Fact(name="Take", value=_take(best, tied) if not above else _nothing_yet(best, above)),
+        Fact(name="Take", value=_nothing_yet(best, above, controls) or _take(best, tied)),
         Fact(name="How sure", value=_how_sure(leaderboard, best, len(tied) - 1, len(ranked) - 1)),
         Fact(name="What it cost", value=_cost(best)),
     )
@@ -39,7 +41,7 @@ def _take(best: SystemView, tied: Sequence[SystemView]) -> str:
 
 
 def _floors_above(leaderboard: Leaderboard, best: SystemView, views: Sequence[SystemView]) -> list[str]:
-    """Floors that score at least as high as the first candidate."""
+    """Floors, untrained candidates among them, that score at least as high as the first candidate."""
     metrics = metrics_of(leaderboard, leaderboard.ranked_corpus)
     scores = {
         one_line(system): found.value
@@ -47,11 +49,16 @@ def _floors_above(leaderboard: Leaderboard, best: SystemView, views: Sequence[Sy
         if metric == leaderboard.ranked_by and found.value is not None
     }
     least = scores.get(best.name, 0.0)
-    return [view.name for view in views if view.kind == "floor" and scores.get(view.name, -1.0) >= least]
+    return [view.name for view in views if view.kind in _FLOORS and scores.get(view.name, -1.0) >= least]
 
 
-def _nothing_yet(best: SystemView, above: Sequence[str]) -> str:
-    return f"none yet: {best.name} is first, but {' and '.join(above)} without a language model scores no lower"
+def _nothing_yet(best: SystemView, above: Sequence[str], controls: Sequence[str]) -> str:
+    """Why the first candidate is not to be taken; empty where nothing speaks against it."""
+    if controls:
+        return f"none yet: {' and '.join(controls)}, a control, is not clearly below {best.name}"
+    if above:
+        return f"none yet: {best.name} is first, but {' and '.join(above)} scores no lower"
+    return ""
 
 
 def _how_sure(leaderboard: Leaderboard, best: SystemView, n_tied: int, n_rivals: int) -> str:
@@ -71,6 +78,9 @@ def _how_sure(leaderboard: Leaderboard, best: SystemView, n_tied: int, n_rivals:
         parts.append(f"tied with {n_tied} of {n_rivals} other candidates{scored}")
     else:
         parts.append(f"ahead of every other candidate{scored} beyond chance")
+    unbeaten = [one_line(row.name) for row in leaderboard.systems if row.kind in _FLOORS and row.is_behind is False]
+    if unbeaten:
+        parts.append(f"not shown to beat {' and '.join(unbeaten)}")
     # who has no scores was compared with nobody: neither behind the first nor tied with it
     return ", ".join(parts) + (f"; without scores: {count_lost(lost)}" if lost else "")
 

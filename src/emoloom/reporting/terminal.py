@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -38,8 +39,8 @@ def print_leaderboard(view: View, console: Console) -> None:
     """Print the view. Nothing in it is read as console markup or as a control sequence."""
     console.print(Text(view.verdict, style="bold"))
     if view.smallest_difference is not None:
-        line = f"Differences in {view.ranked_by} below {view.smallest_difference:.3f} cannot be seen on these rows."
-        console.print(Text(line, style="dim"))
+        shown = f"{view.ranked_by} below {view.smallest_difference:.3f} between the two first candidates"
+        console.print(Text(f"Differences in {shown} cannot be seen on these rows.", style="dim"))
     for corpus in view.corpora:
         _print_corpus(corpus, console)
         _print_slices(corpus, console)
@@ -208,11 +209,10 @@ def _short(row: BoardRow, metric: str) -> str:
 def _print_checks(view: View, console: Console) -> None:
     if not view.checks:
         return
-    counts = {status: sum(c.status == status for c in view.checks) for status in ("passed", "failed", "skipped")}
+    counts = Counter(check.status for check in view.checks)
+    said = ", ".join(f"{counts[status]} {status}" for status in ("passed", "failed", "skipped", "not-applicable"))
     console.print()
-    console.print(
-        Text(f"Checks: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", style="bold")
-    )
+    console.print(Text(f"Checks: {said}", style="bold"))
     found = [f"{check.code} {check.status}" for check in view.checks if check.code in SIGNATURES]
     if found:
         console.print(Padding(Text(f"signatures of failure: {', '.join(found)}", style="dim"), (0, 0, 0, 2)))

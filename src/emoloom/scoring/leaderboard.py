@@ -223,7 +223,8 @@ def _points(ranking: Ranking, metrics: Mapping[tuple[str, str, str], MetricValue
 def _system_rows(systems: Sequence[System], ranking: Ranking) -> tuple[SystemRow, ...]:
     """Ranked systems in order, then untrained candidates, floors and failures as given."""
     rank = {name: position for position, name in enumerate(ranking.order, start=1)}
-    best, close = ranking.best_candidate, ranking.not_behind
+    behind = {name: name not in ranking.not_behind for name in ranking.order if name != ranking.best_candidate}
+    behind |= {name: test.is_better for name, test in ranking.against_references.items()}
 
     def place(system: System) -> tuple[int, int]:
         if system.name in rank:
@@ -236,7 +237,7 @@ def _system_rows(systems: Sequence[System], ranking: Ranking) -> tuple[SystemRow
             kind=system.kind,
             rank=rank.get(system.name),
             tie_group=ranking.groups.get(system.name),
-            is_behind=None if system.name not in rank or system.name == best else system.name not in close,
+            is_behind=behind.get(system.name),
             failure=system.failure,
             n_parameters=system.n_parameters,
             note=system.note,

@@ -84,7 +84,10 @@ class Ranking(NamedTuple):
     separation: Separation | None
     """From the next candidate that the best one is not significantly above; None where there is no such one."""
     smallest_difference: float | None
-    """Half-width of the paired 95 % interval between the two first in `order`."""
+    """Half-width of the paired 95 % interval between the two first candidates; None where there are not two.
+
+    A control has no say in it: the interval to a system that is always wrong tells nothing of rivals.
+    """
     rank_intervals: Mapping[str, tuple[float, float]]
     """95 % bootstrap interval of each ranked system's rank by macro-F1 alone."""
     skill: tuple[str, str] | None
@@ -160,7 +163,7 @@ def rank_systems(
         tested=tested,
         not_behind=not_behind,
         separation=_separation(systems, not_behind, rows, LEVEL / max(1, len(pairs))),
-        smallest_difference=_half_width(order, tested),
+        smallest_difference=_half_width([name for name in order if name in systems.candidates], tested),
         rank_intervals=rank_intervals(boots),
         skill=skill,
     )

@@ -13,11 +13,12 @@ from emoloom.errors import InputError
 from emoloom.progress import bar
 from emoloom.records import Leaderboard, Prediction
 from emoloom.scoring.alignment import data_id
+from emoloom.scoring.drift import DriftStudy
 from emoloom.scoring.evidence import LeakCount
 from emoloom.scoring.leaderboard import System, build_leaderboard, differing_parts
 from emoloom.screening.data import Data, leaks_of, read_costs, read_data
 from emoloom.screening.run_config import read_config
-from emoloom.screening.systems import environments, noises, recorded_systems
+from emoloom.screening.systems import drift_studies, environments, noises, recorded_systems
 from emoloom.store import RunFolder
 from emoloom.studies.findings import Audit
 
@@ -47,6 +48,8 @@ class Merged(NamedTuple):
     """By system, then corpus."""
     costs: Mapping[str, Any]
     noise: Mapping[str, Mapping[str, float]]
+    drift: Sequence[DriftStudy]
+    """The drift studies of all runs; a study names its candidate as its own run does."""
 
 
 def merge(roots: Sequence[Path], audit: Auditing | None = None) -> Merged:
@@ -81,6 +84,7 @@ def merge(roots: Sequence[Path], audit: Auditing | None = None) -> Merged:
         {system.name: system.predictions for system in systems},
         _renamed(names, {run.label: read_costs(run.run) for run in runs}),
         _renamed(names, {run.label: noises(run.run, run.config) for run in runs}),
+        [study for run in runs for study in drift_studies(run.run, run.config, list(run.data.evaluation))],
     )
 
 
