@@ -145,6 +145,35 @@ def test_bad_overrides_are_one_clear_line(override, part):
     assert "--set" in line
 
 
+@pytest.mark.parametrize("name", ["2024-01-01", "1979-05-27T07.32", "07.32.00"])
+def test_a_run_may_be_named_after_a_date(name: str) -> None:
+    assert load_config(None, (f"run.name={name}",)).run.name == name
+
+
+@pytest.mark.parametrize("text", ["2024-01-01", "2024-01-01 07:32:00", "1979-05-27T07:32:00Z", "07:32:00"])
+def test_what_toml_reads_as_a_date_or_time_is_a_string_in_an_override(text: str) -> None:
+    assert load_config(None, (f"run.directory={text}",)).run.directory == text
+    assert f"run.seed = '{text}'" in refused(None, (f"run.seed={text}",))
+
+
+def test_a_date_in_a_file_is_no_value(tmp_path: Path) -> None:
+    line = refused(write(tmp_path, "[run]\nname = 2024-01-01\n"))
+    assert "datetime.date(2024, 1, 1) is no value that a setting can have" in line
+
+
+@pytest.mark.parametrize(
+    "override", ["run.directory=/tmp/a\udcffb", 'run.directory="\udcff"', 'candidates.names=["tiny", "dir:\udcff"]']
+)
+def test_bytes_that_are_no_utf8_are_refused_by_the_name_of_their_key(override: str) -> None:
+    line = refused(None, (override,))
+    assert line == f"built-in defaults with --set: {override.partition('=')[0]} is no UTF-8, which a path must be"
+
+
+def test_a_folder_of_corpora_whose_name_is_no_utf8_is_refused() -> None:
+    with pytest.raises(InputError, match=r"data\.data_dir is no UTF-8, which a path must be"):
+        load_config(None, (), "/data/\udce9t\udce9")
+
+
 def test_an_override_of_a_section_that_is_none(tmp_path):
     assert "'run' is not a section" in refused(write(tmp_path, "run = 3\n"), ("run.seed=1",))
 

@@ -49,6 +49,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 NOISE = {"smollm2-360m": {"builtin": 0.002}}
+SAME_WORDS = [("Grandma", "grandma"), ("naïve", "naive"), ("tre\u0300s", "très"), ("Straße", "STRASSE"), ("दुखी", "दुखी")]
 
 
 class Visit:
@@ -264,11 +265,13 @@ def test_a_link_to_a_row_that_is_not_there_says_so(visit: Any) -> None:
     assert opened.shown() == []
 
 
+@pytest.mark.parametrize(("word", "cue"), SAME_WORDS)  # to the parser: case and accents do not count
 def test_cue_words_are_marked_in_the_text_and_strange_ones_struck_through(
-    visit: Any, files: dict[str, Path], tmp_path: Path
+    visit: Any, files: dict[str, Path], tmp_path: Path, word: str, cue: str
 ) -> None:
     rows = make_rows("builtin", 3)
-    line = answer_line(("joy",), MEAN).replace('"rationale":""', '"rationale":"grandma unicorn"')
+    rows[0] = rows[0].model_copy(update={"text": rows[0].text.replace("Grandma", word)})
+    line = answer_line(("joy",), MEAN).replace('"rationale":""', f'"rationale":"{cue} unicorn"')
     answers = {
         "smollm2-360m": {"builtin": [prediction(row, line) for row in rows]},
         "smollm2-135m": {"builtin": [prediction(row, line if place else "no") for place, row in enumerate(rows)]},
@@ -277,7 +280,7 @@ def test_cue_words_are_marked_in_the_text_and_strange_ones_struck_through(
     files["cues"].write_text(render_page(make_view(rows={"builtin": rows}, predictions=answers)), encoding="utf-8")
     opened = visit("cues")
     first = opened.page.locator("#list article").first
-    assert first.locator("mark").all_inner_texts() == ["Grandma"]
+    assert first.locator("mark").all_inner_texts() == [word]
     assert first.locator(".strange").all_inner_texts() == ["unicorn"]
     opened.page.select_option("#outcome", "unfaithful")
     assert len(opened.shown()) == 3

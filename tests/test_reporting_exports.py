@@ -11,7 +11,7 @@ from emoloom.records import MetricValue, SystemRow
 from emoloom.reporting.exports import CSV_COLUMNS, leaderboard_csv, leaderboard_latex, leaderboard_markdown
 from emoloom.reporting.schema import leaderboard_schema
 from emoloom.reporting.view import View, build_view
-from reporting_fake import make_leaderboard, make_view
+from reporting_fake import make_inputs, make_leaderboard, make_view
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,18 @@ def test_the_csv_holds_every_number_unrounded(view: View) -> None:
                     assert row["value"] == ("" if cell.value is None else str(cell.value))
                     assert (int(row["n"]), int(row["total"])) == (cell.n, cell.total)
     assert ("builtin", "lexicon", "f1:joy@all") in found
+    for metric in make_inputs()["leaderboard"].metrics:
+        assert found[metric.corpus, metric.system, metric.metric]["value"] == ("" if metric.value is None else
+                                                                               str(metric.value))  # fmt: skip
+    assert any(name.startswith("failed_recovered:") for _, _, name in found)
+
+
+def test_f1_of_a_label_is_in_the_csv_once_where_the_leaderboard_lacks_it() -> None:
+    metrics = make_inputs()["leaderboard"].metrics
+    lacking = [m for m in metrics if (m.system, m.metric[:3]) != ("lexicon", "f1:")]
+    rows = table(make_view(leaderboard=make_leaderboard(lacking)))
+    found = [row["metric"] for row in rows if row["system"] == "lexicon" and row["metric"].startswith("f1:")]
+    assert len(found) == len(set(found)) == 8
 
 
 def test_a_failed_candidate_is_a_line_of_the_csv(view: View) -> None:

@@ -3,7 +3,9 @@
 from emoloom.records import MetricValue
 from emoloom.reporting.drawing import short
 from emoloom.reporting.figures import figures_of
+from emoloom.reporting.row_figures import confusion
 from emoloom.reporting.score_figures import Difference, forest, front
+from emoloom.reporting.viewdata import Confusion
 from reporting_fake import make_inputs, make_leaderboard, make_view
 
 
@@ -57,6 +59,20 @@ def test_a_corpus_of_unknown_metrics_alone_has_a_table_of_them() -> None:
     view = make_view(leaderboard=make_leaderboard([*make_inputs()["leaderboard"].metrics, odd]))
     pairs = view.corpora[-1]
     assert [(column.metric, column.main) for column in pairs.columns] == [("odd@all", True)]
+
+
+def test_a_confusion_that_is_spread_over_several_answers_is_told_with_a_decimal() -> None:
+    def said(*counts: float) -> str:
+        matrix = Confusion(system="s", labels=("joy",), answered=("joy", "love", "fear"), counts=(counts,))
+        corpus = make_view().corpora[0].model_copy(update={"confusions": (matrix,)})
+        figure = confusion(corpus, "confusion-0")
+        assert figure is not None
+        return figure.description.rpartition("s: ")[2]
+
+    assert said(0.0, 1 / 3, 1 / 3) == "joy as love, 0.3 rows."
+    assert said(1.0, 2.5, 0.0) == "joy as love, 2.5 rows."
+    assert said(1.0, 0.0, 2.0) == "joy as fear, 2 rows."
+    assert said(1.0, 0.0, 0.0) == "none."
 
 
 def test_a_long_name_is_told_apart_from_its_control() -> None:

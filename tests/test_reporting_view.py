@@ -128,6 +128,8 @@ def test_failure_codes_are_counted_from_either_source() -> None:
     assert listed.failures == counted.failures
     assert {row.code for row in listed.failures} >= {"extra-text", "no-json"}
     assert all(0 < row.count <= row.total == 120 for row in listed.failures)
+    assert listed.columns == counted.columns
+    assert listed.rows == counted.rows
 
 
 def test_a_sample_of_a_large_corpus_is_fixed_and_in_the_order_of_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -300,8 +301,10 @@ def _apply_override(tree: dict[str, Any], override: str) -> str:
         parsed = tomllib.loads(f"value = {raw.strip()}")
     except (ValueError, RecursionError):
         parsed = {}
-    # A bare word is taken as a string, so that quotes need not be quoted twice; so is what holds more than a value.
-    value = parsed["value"] if set(parsed) == {"value"} else raw.strip()
+    # A bare word is taken as a string, so that quotes need not be quoted twice; so is what holds more than a value, or
+    # what TOML reads as a date: no setting is one, and a run may be named after one.
+    whole = set(parsed) == {"value"} and not isinstance(parsed["value"], date | time)
+    value = parsed["value"] if whole else raw.strip()
     branch = tree.setdefault(section, {})
     if not isinstance(branch, dict):
         raise InputError(f"'{section}' is not a section", where="--set")
@@ -322,8 +325,8 @@ def config_from_json(tree: dict[str, Any], where: str) -> Config:
         key = ".".join(str(part) for part in first["loc"])
         message = f"{key} = {_short(repr(first['input']))}: {first['msg']}"
         raise InputError(message, where=where, next_step="see `emoloom init` for every key and its range") from error
-    except ValueError as error:
-        what = error if isinstance(error, _NoSettingError) else "a number of thousands of digits"
+    except (TypeError, ValueError) as error:
+        what = error if isinstance(error, TypeError) else "a number of thousands of digits"
         raise InputError(f"{what} is no value that a setting can have", where=where) from error
 
 
@@ -344,12 +347,8 @@ def with_changes(config: Config, changes: Mapping[str, Any], where: str) -> Conf
     return changed
 
 
-class _NoSettingError(ValueError):
-    pass
-
-
 def _refuse_value(value: object) -> None:
-    raise _NoSettingError(repr(value))
+    raise TypeError(repr(value))
 
 
 def _short(reason: object) -> str:
@@ -359,13 +358,15 @@ def _short(reason: object) -> str:
 def _check_keys(tree: dict[str, Any], where: str) -> None:
     sections = Config.model_fields
     for section, branch in tree.items():
-        field = sections.get(section)
-        if field is None:
+        if section not in sections:
             raise InputError(f"unknown section [{section}]", where=where, next_step=nearest(section, sections))
-        keys = getattr(field.annotation, "model_fields", {})
-        for key in branch if isinstance(branch, dict) else ():
+        keys = getattr(sections[section].annotation, "model_fields", {})
+        for key, value in branch.items() if isinstance(branch, dict) else ():
             if key not in keys:
                 raise InputError(f"unknown key '{section}.{key}'", where=where, next_step=nearest(key, keys))
+            texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+            if any("\ud800" <= c <= "\udfff" for c in "".join(texts)):  # how Python passes on bytes that are no UTF-8
+                raise InputError(f"{section}.{key} is no UTF-8, which a path must be", where=where)
 
 
 def config_template() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from emoloom.contract.parser import OK
 from emoloom.contract.taxonomy import labels_of, project
 from emoloom.records import Example, Leaderboard, MetricValue, Prediction, SystemRow
-from emoloom.reporting.definitions import column_order, define, is_column, slice_of
+from emoloom.reporting.definitions import column_order, define, failure_of, is_column, slice_of
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.sample import FRAGILE_FACTOR
 from emoloom.reporting.viewdata import BoardRow, Cell, Cost, Definition, FailureRow, LabelRow, SliceView, SystemView
@@ -27,9 +27,12 @@ def number(value: float, decimals: int = 3) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference for a table, with its sign where it is not zero."""
-    text = number(value)
-    return f"+{text}" if value > 0 else text
+    """A difference for a table, with its sign where it is not zero.
+
+    What rounds to zero keeps its sign: an end of an interval says by it on which side of zero it lies.
+    """
+    sign = "+" if value > 0 else "\u2212" if value < 0 else ""
+    return sign + number(abs(value))
 
 
 def system_views(leaderboard: Leaderboard, costs: Mapping[str, Any]) -> tuple[SystemView, ...]:
@@ -100,13 +103,12 @@ def metrics_of(leaderboard: Leaderboard, corpus: str) -> dict[tuple[str, str], M
 def columns_of(metrics: Metrics) -> tuple[Definition, ...]:
     """Definitions of the columns that a corpus has, in the order of reading.
 
-    Where none of them is a column of the short table, all are: no corpus is left without numbers.
+    Where none of them is a column of the short table, all are that may be: no corpus is left without numbers.
     """
-    names = {metric for _, metric in metrics if is_column(metric)}
-    columns = [define(name) for name in sorted(names, key=column_order)]
+    columns = [define(name) for name in sorted({metric for _, metric in metrics}, key=column_order)]
     if any(column.main for column in columns):
         return tuple(columns)
-    return tuple(column.model_copy(update={"main": True}) for column in columns)
+    return tuple(column.model_copy(update={"main": is_column(column.metric)}) for column in columns)
 
 
 def board_rows(
@@ -139,6 +141,7 @@ def cell_of(found: MetricValue | None, metric: str) -> Cell:
             metric=metric, value=None, low=None, high=None, n=0, total=0, text=DASH, interval="", note="not measured"
         )
     has_interval = found.low is not None and found.high is not None
+    decimals = 0 if any(failure_of(metric)) else 3
     return Cell(
         metric=metric,
         value=found.value,
@@ -146,7 +149,7 @@ def cell_of(found: MetricValue | None, metric: str) -> Cell:
         high=found.high,
         n=found.n,
         total=found.total,
-        text=DASH if found.value is None else number(found.value),
+        text=DASH if found.value is None else number(found.value, decimals),
         interval=f"[{number(found.low or 0.0)}, {number(found.high or 0.0)}]" if has_interval else "",
         note=one_line(found.note),
     )
@@ -245,22 +248,42 @@ def _computed_f1(
     return {label: cell_of(by_metric[name], name) for label, name in names.items() if name in by_metric}
 
 
-def failure_rows(
-    predictions: Mapping[str, Sequence[Prediction]], metrics: Metrics, systems: Sequence[str]
-) -> tuple[FailureRow, ...]:
-    """Counts of strict parse-failure codes by system, from the leaderboard or else from the predictions."""
-    prefix, suffix = "failed_strict:", "@all"
+def with_failure_counts(corpus: str, metrics: Metrics, predictions: Mapping[str, Sequence[Prediction]]) -> Metrics:
+    """The numbers of a corpus with every count of parse failures, both grades.
+
+    A code that a system does not have is listed nowhere, so it is 0 for every system whose answers were parsed. Where
+    a leaderboard lists no code of a system, its predictions are counted.
+    """
+    totals = {system: found.total for (system, metric), found in metrics.items() if metric.startswith("parse_ok_")}
+    totals |= {system: len(answers) for system, answers in predictions.items() if answers}
+    listed = {system for system, metric in metrics if any(failure_of(metric))}
+    counts = Counter(
+        (system, f"failed_{grade}:{code}@all")
+        for system, answers in predictions.items()
+        for answer in answers
+        for grade, code in (("strict", answer.parse.strict), ("recovered", answer.parse.recovered))
+        if system not in listed and code != OK
+    )
+    names = {metric for _, metric in (*metrics, *counts) if any(failure_of(metric))}
+    return {
+        (system, metric): MetricValue(
+            system=system, corpus=corpus, metric=metric, value=float(counts[system, metric]), low=None, high=None,
+            n=total, total=total, note="count of rows",
+        )
+        for system, total in totals.items()
+        for metric in names
+    } | dict(metrics)  # fmt: skip
+
+
+def failure_rows(metrics: Metrics, systems: Sequence[str]) -> tuple[FailureRow, ...]:
+    """Counts of strict parse-failure codes by system, the most frequent first."""
     found: list[FailureRow] = []
     for system in systems:
-        listed = [v for (name, metric), v in metrics.items() if name == system and metric.startswith(prefix)]
-        if listed:
-            counts = {v.metric[len(prefix) : -len(suffix)]: (int(v.value or 0), v.total) for v in listed}
-        else:
-            answers = predictions.get(system, ())
-            codes = Counter(answer.parse.strict for answer in answers)
-            counts = {code: (count, len(answers)) for code, count in codes.items() if code != OK}
-        found += [
-            FailureRow(system=one_line(system), code=one_line(code), count=count, total=total)
-            for code, (count, total) in sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
+        counts = [
+            FailureRow(system=one_line(system), code=one_line(code), count=int(value.value), total=value.total)
+            for (name, metric), value in metrics.items()
+            for grade, code in [failure_of(metric)]
+            if name == system and grade == "strict" and value.value
         ]
+        found += sorted(counts, key=lambda row: (-row.count, row.code))
     return tuple(found)

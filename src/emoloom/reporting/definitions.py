@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from emoloom.contract.parser import CODES
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.viewdata import Definition
 
@@ -55,16 +56,23 @@ _ORDER = (
     "macro_recall", "micro_f1", "macro_f1_ekman7", "macro_recall_ekman7", *_FLIP, "vad_consistency",
     "unfaithful_cues", "labels_per_row",
 )  # fmt: skip
-_KIND_ORDER = ("", *_KINDS)
+_KIND_ORDER = ("", *_KINDS, "f1", "failed_strict", "failed_recovered")
 _MAIN = re.compile(
     r"macro_f1@all|macro_f1@parsed|parse_ok_(strict|recovered)@all"
     r"|flip_\w+@all|\w+:1-rmse@all|\w+:pearson_[vad]@parsed|\w+:skill@all"
 )
+_FAILED = re.compile(r"failed_(strict|recovered):(.+)@all")
 
 
 def slice_of(metric: str) -> str:
     """The tag of the rows that `macro_f1@all[sarcasm]` is about; empty for a metric of the whole corpus."""
     return metric[:-1].partition("[")[2] if metric.endswith("]") else ""
+
+
+def failure_of(metric: str) -> tuple[str, str]:
+    """Grade and code whose rows `failed_strict:no-json@all` counts; both empty for any other metric."""
+    found = _FAILED.fullmatch(metric)
+    return (found[1], found[2]) if found else ("", "")
 
 
 def split_name(metric: str) -> tuple[str, str, str, str]:
@@ -97,6 +105,13 @@ def define(metric: str) -> Definition:
     elif base in _PLAIN:
         title, sentence = _PLAIN[base]
         rows = "" if base.startswith("parse_ok") else _DENOMINATORS.get(denominator, "")
+    elif kind == "f1":
+        title, sentence = f"F1 of {base}", f"Harmonic mean of precision and recall of the label {base} (0 to 1)"
+        rows = _DENOMINATORS.get(denominator, "")
+    elif any(failure_of(metric)):
+        grade, code = failure_of(metric)
+        title, sentence = f"{code}, {grade}", f"Number of rows whose answer fails the {grade} parse with code {code}"
+        rows, suffix = CODES.get(code, ""), ""
     else:
         title, sentence = metric.removesuffix(f"[{tag}]"), "See the project's page on metrics"
         rows = suffix = ""
@@ -110,15 +125,18 @@ def define(metric: str) -> Definition:
 
 
 def is_column(metric: str) -> bool:
-    """Whether a metric is a column of a table; F1 of single labels and failure counts have sections of their own."""
+    """Whether a metric may be a column of the short table; F1 of labels and failure counts have tables of their own."""
     return not metric.startswith(("f1:", "failed_"))
 
 
-def column_order(metric: str) -> tuple[str, int, int, int, str, str]:
-    """Sort key: what ranks first, then parsing, VAD by kind, the rest; slices behind all that, one after the other."""
+def column_order(metric: str) -> tuple[str, int, int, int, str, str, str]:
+    """Sort key: what ranks first, then parsing, VAD by kind, the rest; slices behind all that, one after the other.
+
+    No two metrics have the same key, or their order would change from run to run.
+    """
     kind, base, axis, denominator = split_name(metric)
     place = _ORDER.index(base) if base in _ORDER else len(_ORDER)
     kind_place = _KIND_ORDER.index(kind) if kind in _KIND_ORDER else len(_KIND_ORDER)
     after_parsing = 1 if kind_place and base in _VAD else (0 if place < 3 else 2)
     axis_place = {"": " ", "v": "1", "a": "2", "d": "3"}[axis]
-    return (slice_of(metric), after_parsing, kind_place, place, axis_place, denominator)
+    return (slice_of(metric), after_parsing, kind_place, place, axis_place, denominator, metric)

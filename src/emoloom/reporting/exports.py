@@ -89,15 +89,19 @@ def _latex_line(cells: Sequence[str]) -> str:
 
 
 def leaderboard_csv(view: View) -> str:
-    """Every number of the view in long form: one line per system, corpus and metric, numbers unrounded."""
+    """Every metric of the run in long form, F1 of each label and counts of each failure code (both grades) among them.
+
+    One line per system, corpus and metric, numbers unrounded.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for corpus in view.corpora:
         for row in corpus.rows:
-            for cell in (*row.cells, *_label_cells(corpus, row)):
-                if cell.total:
-                    writer.writerow([_guarded(value) for value in _csv_row(view, corpus, row, cell)])
+            # F1 of a label is in both where the leaderboard has it, else only among the labels.
+            cells = {cell.metric: cell for cell in (*row.cells, *_label_cells(corpus, row)) if cell.total}
+            for cell in cells.values():
+                writer.writerow([_guarded(value) for value in _csv_row(view, corpus, row, cell)])
             if row.system.failure:
                 head = _csv_row(view, corpus, row, None)
                 writer.writerow([_guarded(value) for value in head])

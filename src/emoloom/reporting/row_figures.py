@@ -51,7 +51,12 @@ def _worst(matrix: Confusion) -> str:
         if other != label
     ]
     count, label, other = max(cells, default=(0.0, "", ""))
-    return f"{matrix.system}: {label} as {other}, {count:.0f} rows." if count else f"{matrix.system}: none."
+    return f"{matrix.system}: {label} as {other}, {_rows(count)} rows." if count else f"{matrix.system}: none."
+
+
+def _rows(count: float) -> str:
+    """A count of rows; a row that is spread over several answers leaves fractions, shown with one decimal."""
+    return f"{count:.1f}".removesuffix(".0")
 
 
 def _heat_map(matrix: Confusion) -> dict[str, Any]:
@@ -60,7 +65,7 @@ def _heat_map(matrix: Confusion) -> dict[str, Any]:
         "type": "heatmap", "x": list(matrix.answered), "y": list(matrix.labels), "xgap": 1, "ygap": 1,
         "z": [[round(100 * count / (total or 1), 1) for count in line]
               for line, total in zip(matrix.counts, totals, strict=True)],
-        "customdata": [[f"{count:.1f} of {total:.0f} rows".replace(".0 of", " of") for count in line]
+        "customdata": [[f"{_rows(count)} of {total:.0f} rows" for count in line]
                        for line, total in zip(matrix.counts, totals, strict=True)],
         "zmin": 0, "zmax": 100, "colorscale": [[0, "@card"], [0.02, "@heat0"], [1, "@heat1"]],
         "showscale": False,  # its gradient would need a style attribute, which the page's policy forbids

@@ -20,6 +20,7 @@ from emoloom.reporting.board import (
     slices_of,
     system_notes,
     system_views,
+    with_failure_counts,
 )
 from emoloom.reporting.confusion import confusions
 from emoloom.reporting.curves import loss_curves, sampler_curves
@@ -133,7 +134,7 @@ def _corpus_view(
     leaderboard: Leaderboard, views: Sequence[SystemView], name: str, rows: Sequence[Example],
     predictions: Mapping[str, Sequence[Prediction]], noise: Mapping[str, float],
 ) -> CorpusView:  # fmt: skip
-    metrics = metrics_of(leaderboard, name)
+    metrics = with_failure_counts(name, metrics_of(leaderboard, name), predictions)
     systems = [system.name for system in leaderboard.systems]
     columns = columns_of(metrics)
     board = board_rows(leaderboard.systems, views, columns, metrics)
@@ -149,7 +150,7 @@ def _corpus_view(
         label_systems=label_systems,
         label_rows=labels,
         confusions=confusions(rows, predictions, systems),
-        failures=failure_rows(predictions, metrics, systems),
+        failures=failure_rows(metrics, systems),
         calibration=calibration_of(leaderboard, name),
         sample=sample_rows(rows, predictions, systems, noise),
     )

@@ -122,14 +122,23 @@ Report.rows = function (data) {
     return found.toLocaleString("en") + " of " + records.length.toLocaleString("en") + " rows" + left + first;
   }
 
-  /* Words as the parser splits them when it looks for the cue words of a rationale. */
-  const WORD = /[\p{L}\p{N}]+(?:['\u2019-][\p{L}\p{N}]+)*/gu;
-  const partsOf = (word) => [word.toLowerCase(), ...(word.includes("-") ? word.toLowerCase().split("-") : [])];
+  /* Words as the parser (`unfaithful_cues`) splits and folds them when it looks for the cue words of a rationale. Marks
+     stay in a word here, for the text is shown as it is; `fold` takes them away. */
+  const WORD = /(?:[\p{L}\p{N}]\p{M}*)+(?:['\u2019-]\p{M}*(?:[\p{L}\p{N}]\p{M}*)+)*/gu;
+  const SPACE = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/u;
+  /* Full case folding, which JavaScript lacks: there and back, or a sharp s would have two forms. One letter at a time,
+     or a sigma would have another form at a word's end; the dotless i has no other case of its own. */
+  const folded = (letter) => (letter === "\u0131" ? letter : letter.toLowerCase().toUpperCase().toLowerCase());
+  const fold = (word) => Array.from(word.normalize("NFD").replace(/\p{M}/gu, ""), folded).join("");
+  function partsOf(word) {
+    const whole = fold(word);
+    return whole.includes("-") ? [whole, ...whole.split("-")] : [whole];
+  }
   function wordsOf(record) {
     return new Set((record.corpus.text[record.place].match(WORD) || []).flatMap(partsOf));
   }
-  const split = (cues) => cues.toLowerCase().split(/\s+/).filter(Boolean);
-  const strange = (cues, words) => split(cues).filter((cue) => !words.has(cue));
+  const split = (cues) => cues.split(SPACE).filter(Boolean);
+  const strange = (cues, words) => split(cues).filter((cue) => fold(cue) && !words.has(fold(cue)));
   function marked(text, cues) {
     const parts = [];
     let end = 0;
@@ -192,7 +201,7 @@ Report.rows = function (data) {
     const shown = answers(record, wanted.system);
     const cues = new Map();
     shown.filter((found) => wanted.system || competing.includes(kinds.get(found.system))).forEach(function (found) {
-      split(found.cues).forEach((cue) => cues.set(cue, [...(cues.get(cue) || []), found.system]));
+      split(found.cues).map(fold).forEach((cue) => cues.set(cue, [...(cues.get(cue) || []), found.system]));
     });
     const text = make("p", "text", ...marked(corpus.text[place], cues));
     text.dir = "auto";
