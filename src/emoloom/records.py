@@ -236,6 +236,8 @@ class Failure(Record):
 SystemKind = Literal["candidate", "encoder", "external", "control", "untrained", "floor"]
 COMPETING: tuple[SystemKind, ...] = ("candidate", "encoder", "external")
 """Kinds that are compared with one another and may be recommended."""
+REFERENCES: tuple[SystemKind, ...] = ("floor", "untrained")
+"""Kinds that are not ranked: what a ranked system is measured against."""
 UNDECODED: tuple[SystemKind, ...] = ("encoder", "external", "floor")
 """Kinds whose answers no language model wrote: no decoding protocol made them, and they parse by construction."""
 DecodingMode = Literal["verify", "step"]

@@ -53,9 +53,9 @@ def main() -> None:
     except OSError as error:  # a full disk, a folder that cannot be read or written
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}; free space or check permissions", 2)
     except Exception as error:
-        explain = getattr(error, "format_message", None)  # typer's own usage errors, whose class it keeps private
         if memory_ran_out(error):
             _fail("memory ran out; free some, or set smaller batches or another candidate", 2)
+        explain = getattr(error, "format_message", None)  # typer's own usage errors, whose class it keeps private
         if explain is None:
             raise
         if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: what it explains is its whole help

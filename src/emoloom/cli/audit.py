@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +45,7 @@ def audit(
 def _print_audit(found: Any) -> None:
     """The audit as lines, whatever a planted file wrote into it shown as text."""
     from emoloom.reporting.plaintext import one_line
+    from emoloom.reporting.terminal import count_statuses
 
     print(f"seal {found.seal or 'none'}\nseed {found.seed}")
     for check in found.checks:
@@ -57,5 +57,4 @@ def _print_audit(found: Any) -> None:
         margins = f"another environment, margins within {one.largest_margin_difference:.2g}"
         where = "the recorded environment" if one.same_environment else margins
         print(f"{one.rows} of {one.total} predictions of {one_line(one.file)} computed again in {where}")
-    counts = Counter(check.status for check in found.checks)
-    print(", ".join(f"{counts[status]} {status}" for status in ("passed", "failed", "skipped", "not-applicable")))
+    print(count_statuses(check.status for check in found.checks))

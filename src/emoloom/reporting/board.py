@@ -260,9 +260,10 @@ def with_failure_counts(corpus: str, metrics: Metrics, predictions: Mapping[str,
     counts = Counter(
         (system, f"failed_{grade}:{code}@all")
         for system, answers in predictions.items()
+        if system not in listed
         for answer in answers
         for grade, code in (("strict", answer.parse.strict), ("recovered", answer.parse.recovered))
-        if system not in listed and code != OK
+        if code != OK
     )
     names = {metric for _, metric in (*metrics, *counts) if any(failure_of(metric))}
     return {

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from emoloom.records import COMPETING, Leaderboard
+from emoloom.records import COMPETING, REFERENCES, Leaderboard
 from emoloom.reporting.board import cell_of, metrics_of, number
 from emoloom.reporting.plaintext import one_line
 from emoloom.reporting.viewdata import Fact, SystemView
 from emoloom.scoring.verdict import count_lost, lost_codes
 
 _MINUTE, _HOUR, _GIB = 60.0, 3600.0, 2.0**30
-_FLOORS = ("floor", "untrained")
 
 
 def takeaway_of(leaderboard: Leaderboard, views: Sequence[SystemView]) -> tuple[Fact, ...]:
@@ -49,7 +48,7 @@ def _floors_above(leaderboard: Leaderboard, best: SystemView, views: Sequence[Sy
         if metric == leaderboard.ranked_by and found.value is not None
     }
     least = scores.get(best.name, 0.0)
-    return [view.name for view in views if view.kind in _FLOORS and scores.get(view.name, -1.0) >= least]
+    return [view.name for view in views if view.below_the_rule and scores.get(view.name, -1.0) >= least]
 
 
 def _nothing_yet(best: SystemView, above: Sequence[str], controls: Sequence[str]) -> str:
@@ -78,7 +77,7 @@ def _how_sure(leaderboard: Leaderboard, best: SystemView, n_tied: int, n_rivals:
         parts.append(f"tied with {n_tied} of {n_rivals} other candidates{scored}")
     else:
         parts.append(f"ahead of every other candidate{scored} beyond chance")
-    unbeaten = [one_line(row.name) for row in leaderboard.systems if row.kind in _FLOORS and row.is_behind is False]
+    unbeaten = [one_line(row.name) for row in leaderboard.systems if row.kind in REFERENCES and row.is_behind is False]
     if unbeaten:
         parts.append(f"not shown to beat {' and '.join(unbeaten)}")
     # who has no scores was compared with nobody: neither behind the first nor tied with it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from rich.box import HORIZONTALS
@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from emoloom.records import CheckStatus
 from emoloom.reporting.board import DASH, FRAGILE_HEADING, number
 from emoloom.reporting.viewdata import BoardRow, Cell, CorpusView, DriftView, SystemView, View
 from emoloom.scoring.evidence import SIGNATURES
@@ -206,13 +207,17 @@ def _short(row: BoardRow, metric: str) -> str:
     return _text(row, metric, 2).replace("0.", ".", 1)
 
 
+def count_statuses(statuses: Iterable[CheckStatus]) -> str:
+    """`6 passed, 3 failed, 1 skipped, 1 not-applicable`: no status is left out, so that all checks are counted."""
+    counts = Counter(statuses)
+    return ", ".join(f"{counts[status]} {status}" for status in ("passed", "failed", "skipped", "not-applicable"))
+
+
 def _print_checks(view: View, console: Console) -> None:
     if not view.checks:
         return
-    counts = Counter(check.status for check in view.checks)
-    said = ", ".join(f"{counts[status]} {status}" for status in ("passed", "failed", "skipped", "not-applicable"))
     console.print()
-    console.print(Text(f"Checks: {said}", style="bold"))
+    console.print(Text(f"Checks: {count_statuses(check.status for check in view.checks)}", style="bold"))
     found = [f"{check.code} {check.status}" for check in view.checks if check.code in SIGNATURES]
     if found:
         console.print(Padding(Text(f"signatures of failure: {', '.join(found)}", style="dim"), (0, 0, 0, 2)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from emoloom.records import STOPPED, Calibration, Check, Record, SystemKind
+from emoloom.records import REFERENCES, STOPPED, Calibration, Check, Record, SystemKind
 
 Outcome = Literal["exact", "partly", "missed", "failed", "unlabelled", "no-answer"]
 
@@ -86,7 +86,7 @@ class SystemView(Record):
     @property
     def below_the_rule(self) -> bool:
         """Floors and untrained candidates stand apart: they are what a ranked system is measured against."""
-        return self.kind in ("floor", "untrained")
+        return self.kind in REFERENCES
 
 
 class BoardRow(Record):
