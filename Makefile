@@ -1,6 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.ready
+BROWSER := .venv/.browser
 
 .PHONY: setup screen test test-slow test-gpu test-browser screenshots bench-report lint typecheck bench docs constraints clean
 
@@ -31,7 +32,6 @@ test-browser: $(BROWSER)  ## the report in headless Chromium
 	npm ci --prefix tests/browser --no-audit --no-fund --silent
 	$(BIN)/python -m pytest -m "browser"
 
-BROWSER := .venv/.browser
 $(BROWSER): $(SETUP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
 	touch $@

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "src" / "emoloom"
+PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = PROJECT / "src" / "emoloom"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each room, and the rooms that it may import. Single modules of the package are rooms too.
@@ -170,6 +171,14 @@ def test_naming_candidates_and_reading_settings_load_no_tensors():
         "import emoloom.config, emoloom.contract.parser, emoloom.models.candidates, emoloom.models.codec"
     )
     assert not loaded & (HEAVY - {"gguf"})
+
+
+@pytest.mark.parametrize(("target", "extra"), [("test", "dev"), ("screen", "models"), ("test-browser", "browser")])
+def test_commands_set_up_what_they_run(target, extra):
+    """A prerequisite whose name is defined further down in the Makefile is no prerequisite."""
+    done = subprocess.run(["make", "-nB", target], cwd=PROJECT, capture_output=True, text=True, check=True)
+    installs = [line for line in done.stdout.splitlines() if "pip install" in line and " -e " in line]
+    assert any(extra in line.partition(" -e ")[2] for line in installs)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
