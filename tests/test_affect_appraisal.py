@@ -320,6 +320,7 @@ def test_nothing_to_cross_validate_is_said() -> None:
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_isear_carries_over_to_enisear(data_dir: Path) -> None:
     """Every item points the right way: readers of other texts agree with the classifier more often than chance."""
     result = examine("isear", "enisear", str(data_dir))

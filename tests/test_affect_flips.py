@@ -164,6 +164,7 @@ def test_a_group_that_is_no_pair_is_refused() -> None:
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_pairs_of_goemotions(data_dir: Path) -> None:
     examples = read_corpus("goemotions", data_dir).train
     weak = fit_weak_vad(LEXICON, [example.text for example in examples])

@@ -247,6 +247,7 @@ def test_real_reviews_give_pairs(data_dir: Path) -> None:
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_real_pairs_of_goemotions_are_ready(data_dir: Path) -> None:
     found = prepared(
         data_dir=str(data_dir), source_a="goemotions", evaluate=("goemotions:200", "flips:goemotions:60", "cad-imdb:60")

@@ -107,6 +107,7 @@ def test_the_same_corpus_is_not_evaluated_twice() -> None:
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_the_papers_mix_is_ready(data_dir: Path) -> None:
     found = prepared(
         data_dir=str(data_dir), source_a="goemotions", source_b="empatheticdialogues",

@@ -270,6 +270,7 @@ def test_a_pool_divides_memory_too(tiny: Path, tmp_path: Path) -> None:
     assert may_begin(large, [], workers=2, free=1)  # alone it may try, and is refused by its own check
 
 
+@pytest.mark.slow
 def test_a_pool_with_a_killed_worker_gives_the_same_bytes(climbed: Path, tiny: Path, tmp_path: Path) -> None:
     with a_worker_killed(tmp_path, b"spawn_main", children):
         root = pipeline.screen(settings(tiny, tmp_path, **{"screening.workers": "2"}))

@@ -136,6 +136,7 @@ def test_normative_answers_are_the_runs_own_and_the_same_where_it_has_none(
     ]
 
 
+@pytest.mark.slow
 def test_what_was_decoded_is_kept_and_the_study_is_the_same(
     run: Path, studied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

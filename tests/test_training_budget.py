@@ -34,7 +34,10 @@ def log_of(folder: Path) -> list[str]:
     return (folder / store.TRAINING_LOG).read_text().splitlines()
 
 
-@pytest.mark.parametrize("budget", [1, 7_000, 8_001, 16_000, 17_777])
+@pytest.mark.parametrize(
+    "budget",
+    [1, pytest.param(7_000, marks=pytest.mark.slow), 8_001, 16_000, pytest.param(17_777, marks=pytest.mark.slow)],
+)
 def test_what_is_spent_is_as_near_to_the_budget_as_whole_steps_come(budget: int, tmp_path: Path) -> None:
     tiny_run(tmp_path / "run", budget=budget)
     tiny_run(tmp_path / "longer", budget=2 * budget + 4_000)

@@ -75,7 +75,10 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     assert (cut / store.TRAINING_LOG).read_bytes() == (tmp_path / "whole" / store.TRAINING_LOG).read_bytes()
 
 
-@pytest.mark.parametrize("budget", [1, 4_000, 15_700, 16_000, 17_000])
+@pytest.mark.parametrize(
+    "budget",
+    [1, pytest.param(4_000, marks=pytest.mark.slow), 15_700, pytest.param(16_000, marks=pytest.mark.slow), 17_000],
+)
 def test_a_budget_smaller_than_what_was_spent_here_begins_anew(budget: int, tmp_path: Path) -> None:
     """A checkpoint behind the end of the budget is of another run; the same bytes follow as in an empty folder."""
     used, fresh = tmp_path / "used", tmp_path / "fresh"
@@ -94,7 +97,10 @@ def test_a_checkpoint_that_the_log_does_not_reach_is_passed_over(tmp_path: Path)
     assert log.read_bytes() == (fresh / store.TRAINING_LOG).read_bytes()
 
 
-@pytest.mark.parametrize("line", [b"broken", b"{}", b"[]", b"\xff"])
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(b"broken", marks=pytest.mark.slow), b"{}", pytest.param(b"[]", marks=pytest.mark.slow), b"\xff"],
+)
 def test_a_damaged_log_begins_the_training_anew(line: bytes, tmp_path: Path) -> None:
     used, fresh = tmp_path / "used", tmp_path / "fresh"
     tiny_run(used, budget=4_000, keep_state=True)

@@ -125,6 +125,7 @@ def test_two_processes_train_as_one(launcher: str, tmp_path: Path) -> None:
         torch.testing.assert_close(runs["two"][0][key], weight, **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_launcher_stops_all_after_a_checkpoint(tmp_path: Path) -> None:
     tiny = save_tiny_llama(tmp_path / "tiny", layers=2)
     more = {"candidates.names": f'["dir:{tiny}"]', "training.checkpoint_steps": "1000"}
