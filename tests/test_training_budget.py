@@ -22,10 +22,10 @@ from emoloom.errors import CandidateError
 from emoloom.models.candidates import prepare
 from emoloom.records import Leaderboard, Target, TrainingPair, TrainingRow, Vad
 from emoloom.screening.data import Data
-from emoloom.screening.forecast import refuse_unless_it_fits
+from emoloom.screening.forecast import expected_memory
 from emoloom.training import checkpoint, estimate
 from emoloom.training.encoding import EncodedRow
-from emoloom.training.estimate import Memory, check_fits, estimate_memory, memory_available
+from emoloom.training.estimate import check_fits, estimate_memory, memory_available
 from emoloom.training.forward import use_fast_forward
 from emoloom.training.signals import held_back
 
@@ -196,13 +196,12 @@ def test_activations_are_those_that_a_real_forward_keeps(dtype: str, tmp_path: P
 
 
 def test_what_cannot_fit_is_refused_with_both_numbers() -> None:
-    memory = Memory(weights=3, gradients=3, optimiser=6, average=3, activations=9, program=10, total=31_000_000_000)
-    check_fits(memory, 31_000_000_000)
+    check_fits(31_000_000_000, 31_000_000_000)
     with pytest.raises(CandidateError, match=r"m: training needs about 31\.0 GB of memory and 24\.0 GB are") as caught:
-        check_fits(memory, 24_000_000_000, where="m")
+        check_fits(31_000_000_000, 24_000_000_000, where="m")
     assert caught.value.code == "does-not-fit"
     with pytest.raises(CandidateError):
-        check_fits(memory, 31_000_000_000, processes=2)
+        check_fits(31_000_000_000, 31_000_000_000, processes=2)
 
 
 def test_what_others_in_the_container_hold_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,9 +221,7 @@ def test_mirrored_pairs_count_where_a_step_takes_most(tmp_path: Path) -> None:
     row = TrainingRow(id="r", corpus="c", text="so glad", target=Target(labels=("joy",), vad=Vad(v=0.9, a=0.5, d=0.5)))
     data = Data([row] * 4, [], [], {}, {})
     pairs = [TrainingPair(first=row, second=row, how="written")] * 4
-    alone, paired = (
-        refuse_unless_it_fits(candidate, own, found, "fp32") for found in (data, data._replace(pairs=pairs))
-    )
+    alone, paired = (expected_memory(candidate, own, found, "fp32") for found in (data, data._replace(pairs=pairs)))
     assert paired > alone > 0
 
 

@@ -188,7 +188,7 @@ def test_expected_value_along_a_spelling_by_hand() -> None:
 
 def test_expected_value_has_a_gradient() -> None:
     trie = Trie(words(), {1: 0, 2: 1, 3: 2, 4: 3})
-    trie.means = [means.double() for means in trie.means]
+    trie.means = trie.means.double()
     logits = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2), requires_grad=True)
     spellings = [s for w in ("ab", "d", "ac") if (s := trie.spelling(w))]
     assert gradcheck(lambda x: trie.expected(x, [0, 2, 1], spellings), (logits,), atol=1e-6)

@@ -19,7 +19,7 @@ from emoloom.records import Example, TrainingPair, TrainingRow
 from emoloom.screening import encoders
 from emoloom.screening.clock import clock
 from emoloom.screening.data import Data
-from emoloom.screening.forecast import material_of, measure_speed, refuse_unless_it_fits
+from emoloom.screening.forecast import expected_memory, material_of, measure_speed, refuse_unless_it_fits
 from emoloom.screening.merging import keep_merged
 from emoloom.screening.plan import PlannedCandidate, parse_budget, read_plan, tokens_of
 from emoloom.store import RunFolder
@@ -66,7 +66,8 @@ def plan_candidate(
         CandidateError: `does-not-fit`, or it cannot be loaded or trained.
     """
     dtype, threads = training_dtype(config), use_threads(config)
-    memory = refuse_unless_it_fits(candidate, config, data, dtype)
+    memory = expected_memory(candidate, config, data, dtype)
+    refuse_unless_it_fits(candidate.name, memory)
     evaluation = [example for rows in data.evaluation.values() for example in rows]
     processes.tell({"candidate": candidate.model_dump(mode="json"), "measure": [dtype, threads]})
     speed, decoding = measure_speed(candidate, config, data, dtype, threads, processes, evaluation)
@@ -147,7 +148,7 @@ def train_cell(
             checkpoint.forget(folder)
         return dict(store.read_json(folder / store.STAGE_FILE))
     course = course_key(candidate.identity, planned, config, data_id, data.facts)
-    refuse_unless_it_fits(candidate, config, data, planned.dtype)
+    refuse_unless_it_fits(candidate.name, planned.memory_bytes)
     if not (folder / KEY).exists() or (folder / KEY).read_text(encoding="utf-8") != course:
         store.remove_folder(folder)  # checkpoints of other settings must never be continued
         store.write_text(folder / KEY, course)

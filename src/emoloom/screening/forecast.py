@@ -28,22 +28,17 @@ FORWARDS = 2.5
 """Cost of a row that a trained candidate answers, drafting included, in verifying forwards of one row."""
 
 
-def refuse_unless_it_fits(candidate: Candidate, config: Config, data: Data, dtype: str) -> int:
-    """Bytes of memory that each process needs to train a candidate; nothing is loaded to find out.
+def expected_memory(candidate: Candidate, config: Config, data: Data, dtype: str) -> int:
+    """Bytes of memory that each process holds when it trains a candidate; nothing is loaded to find out.
 
     Returns:
         The estimate, or 0 where there is none (an encoder, or an architecture that defies one): then it is tried.
-
-    Raises:
-        CandidateError: `does-not-fit`.
     """
     from emoloom.models.codec import load_codec
-    from emoloom.models.products import forget_models
-    from emoloom.training import estimate
     from emoloom.training.batches import passes
     from emoloom.training.encoding import Item, encode_pair, encode_row, n_tokens, rows_of
+    from emoloom.training.estimate import estimate_memory
 
-    forget_models()  # the candidate before
     if candidate.encoder:
         return 0
     settings, codec = config.training, load_codec(candidate)
@@ -60,15 +55,32 @@ def refuse_unless_it_fits(candidate: Candidate, config: Config, data: Data, dtyp
     parts = passes(items, settings.micro_rows or len(items), settings.pass_tokens)
     largest = max((rows_of(part) for part in parts), key=lambda part: len(part) * max(len(row.ids) for row in part))
     try:
-        memory = estimate.estimate_memory(candidate, settings, largest, dtype, several=len(parts) > 1)
+        return estimate_memory(candidate, settings, largest, dtype, several=len(parts) > 1).total
     except CandidateError:
         raise
     except Exception as error:  # an operation that cannot be traced without numbers
         say(f"{candidate.name}: no estimate of its memory ({type(error).__name__}: {str(error).splitlines()[:1]})")
         return 0
-    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    estimate.check_fits(memory, estimate.memory_available(), together, where=candidate.name)
-    return memory.total
+
+
+def refuse_unless_it_fits(name: str, memory_bytes: int) -> None:
+    """Drop what the candidate before left in memory, and refuse this one if it needs more than there is now.
+
+    Args:
+        name: of the candidate.
+        memory_bytes: as expected; with 0 it is tried.
+
+    Raises:
+        CandidateError: `does-not-fit`.
+    """
+    from emoloom.models.products import forget_models
+    from emoloom.training import estimate
+
+    forget_models()
+    if memory_bytes:
+        together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        more = memory_bytes - estimate.memory_now()
+        estimate.check_fits(more, estimate.memory_available(), together, where=name)
 
 
 def material_of(data: Data, config: Config) -> Material:

@@ -71,11 +71,11 @@ def estimate_memory(
                   program=program, total=program + weights + optimiser + average + moving)  # fmt: skip
 
 
-def check_fits(memory: Memory, available: int, processes: int = 1, *, where: str = "") -> None:
+def check_fits(more: int, available: int, processes: int = 1, *, where: str = "") -> None:
     """Refuse what needs more memory than there is.
 
     Args:
-        memory: of one process.
+        more: bytes that one process will take beyond those it holds.
         available: bytes that may be taken now.
         processes: how many share this machine's memory.
         where: names the candidate.
@@ -83,7 +83,7 @@ def check_fits(memory: Memory, available: int, processes: int = 1, *, where: str
     Raises:
         CandidateError: `does-not-fit`.
     """
-    needed = (memory.total - memory.program) * processes
+    needed = more * processes
     if needed > available:
         raise CandidateError(
             f"training needs about {gigabytes(needed)} of memory and {gigabytes(available)} are available",

@@ -209,8 +209,8 @@ class Objective:
         """
         reader, strength = self._reader, self._settings.label_adjustment
         trie, after = reader.labels, reader.after_label
-        kinds = [(reader.vocabulary[columns], weights / weights.sum())
-                 for columns, weights in zip(trie.columns, trie.weights, strict=True)]  # fmt: skip
+        kinds = [(reader.vocabulary[trie.columns[node]], trie.weights[node] / trie.weights[node].sum())
+                 for node in trie.nodes]  # fmt: skip
         kinds.append((torch.tensor([after.more, after.stop]), torch.tensor([after.share, 1 - after.share])))
         ids = torch.unique(torch.cat([tokens for tokens, _ in kinds]))
         table = torch.zeros(1 + len(kinds), len(ids))
@@ -234,7 +234,7 @@ class Objective:
 
         The kinds of `_adjustment`.
         """
-        kinds = []
+        kinds, another = [], len(self._reader.labels.nodes) + 1
         for row in rows:
             at: dict[int, int] = {}
             for stretch in row.stretches:
@@ -243,7 +243,7 @@ class Objective:
                     assert spelling is not None
                     at |= {stretch.start + depth: place.node + 1 for depth, place in enumerate(spelling.places)}
                     behind = stretch.start + len(stretch.ids) + self._reader.after_label.offset
-                    at[behind] = len(self._reader.labels.columns) + 1
+                    at[behind] = another
             kinds += [at.get(place, 0) for place in learnt_places(row)]
         return kinds
 

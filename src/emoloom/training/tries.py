@@ -8,6 +8,7 @@ words of several tokens count, and nothing needs to be generated.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,26 +51,38 @@ class Trie:
             words: by any key; spellings may repeat and may be the beginning of others.
             column_of: column of each token id in the tables of logits that `expected` will get.
         """
-        # beginning -> next token -> summed weight, then weighted sums of the values, of the words that go that way
-        below: dict[tuple[int, ...], dict[int, NDArray[np.float64]]] = {}
+        below: dict[tuple[int, ...], dict[int, int]] = {}  # beginning -> next token -> number of the branch
+        ways: list[list[int]] = []  # word -> numbers of its branches
+        n_branches = 0
         for word in words.values():
-            sums = word.weight * np.array([1.0, *word.value])
+            ways.append([])
             for depth, token in enumerate(word.ids):
-                branches = below.setdefault(word.ids[:depth], {})
-                branches[token] = branches.get(token, 0.0) + sums
-        self._numbers = {prefix: number for number, prefix in enumerate(below)}
-        self._branches = [{token: branch for branch, token in enumerate(tokens)} for tokens in below.values()]
-        self.columns = [torch.tensor([column_of[token] for token in tokens]) for tokens in below.values()]
-        """Per node: columns of its branches."""
-        tables = [np.stack(list(tokens.values())) for tokens in below.values()]
-        self.means = [torch.from_numpy((table[:, 1:] / table[:, :1]).astype(np.float32)) for table in tables]
-        """Per node: [branches, values], the weighted mean of the words below each branch."""
-        self.weights = [torch.from_numpy(table[:, 0].astype(np.float32)) for table in tables]
-        """Per node: [branches], summed weights of the words below each branch."""
+                ways[-1].append(below.setdefault(word.ids[:depth], {}).setdefault(token, n_branches))
+                n_branches = max(n_branches, ways[-1][-1] + 1)
+        # one table for the branches of all nodes: with a tensor for each, a lexicon's thousands of nodes take seconds
+        by_node = np.fromiter((n for branches in below.values() for n in branches.values()), dtype=np.int64)
+        sums = _sums_below(list(words.values()), ways)[by_node]
+        self._ends = list(accumulate((len(branches) for branches in below.values()), initial=0))
+        self.columns = torch.tensor([column_of[token] for branches in below.values() for token in branches])
+        """Columns of the branches, those of a node one after another."""
+        self.means = torch.from_numpy((sums[:, 1:] / sums[:, :1]).astype(np.float32))
+        """[branches, values], the weighted mean of the words below each branch."""
+        self.weights = torch.from_numpy(sums[:, 0].astype(np.float32))
+        """[branches], summed weights of the words below each branch."""
+        places = {
+            number: Place(node, branch)
+            for node, branches in enumerate(below.values()) for branch, number in enumerate(branches.values())
+        }  # fmt: skip
+        values = torch.tensor([word.value for word in words.values()], dtype=torch.float32)
         self._spellings = {
-            key: Spelling(self._places(word.ids), torch.tensor(word.value, dtype=torch.float32))
-            for key, word in words.items()
+            key: Spelling(tuple(places[number] for number in way), value)
+            for key, way, value in zip(words, ways, values, strict=True)
         }
+
+    @property
+    def nodes(self) -> list[slice]:
+        """Of each node its branches, as a slice of `columns`, `means` and `weights`."""
+        return [slice(*ends) for ends in pairwise(self._ends)]
 
     def spelling(self, key: Hashable) -> Spelling | None:
         """The way of a word, or None where the trie has no such word."""
@@ -100,16 +113,22 @@ class Trie:
             where = tuple(torch.tensor(visits).unbind(1))
             at = torch.tensor([rows[i] + d for i, d in visits])
             branch = torch.tensor([spellings[i].places[d].branch for i, d in visits])
-            shares = functional.softmax(logits[at][:, self.columns[node]], dim=1)
+            branches = slice(*self._ends[node : node + 2])
+            shares = functional.softmax(logits[at][:, self.columns[branches]], dim=1)
             gold = shares.gather(1, branch[:, None])
-            means = self.means[node].to(shares)
+            means = self.means[branches].to(shares)
             others = others.index_put(where, shares @ means - gold * means[branch])
             golds = golds.index_put(where, gold[:, 0])
         reached = torch.cat([golds.new_ones(len(golds), 1), golds.cumprod(1)], dim=1)
         own = torch.stack([spelling.value for spelling in spellings]).to(logits)
         return (reached[:, :-1, None] * others).sum(1) + reached[:, -1:] * own
 
-    def _places(self, ids: Sequence[int]) -> tuple[Place, ...]:
-        prefixes = [tuple(ids[:depth]) for depth in range(len(ids))]
-        numbers = [self._numbers[prefix] for prefix in prefixes]
-        return tuple(Place(n, self._branches[n][token]) for n, token in zip(numbers, ids, strict=True))
+
+def _sums_below(words: Sequence[Word], ways: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """[branches, 1 + values]: summed weight, then weighted sums of the values, of the words that take each branch."""
+    n_values = len(words[0].value) if words else 0
+    added = np.array([word.weight * np.array([1.0, *word.value]) for word in words]).reshape(-1, 1 + n_values)
+    taken = np.fromiter(chain.from_iterable(ways), dtype=np.int64)
+    sums = np.zeros((taken.max(initial=-1) + 1, 1 + n_values))
+    np.add.at(sums, taken, added.repeat([len(way) for way in ways], axis=0))
+    return sums
