@@ -267,13 +267,13 @@ def test_implied_vad_of_gold_words_is_the_mean_of_lexicon_and_labels(codec: Code
     assert objective.residual.tolist() == pytest.approx([0.0] * 3, abs=1e-4)
 
 
-@pytest.mark.parametrize(("classify_by", "regress_by"), [("head", "expectation"), ("slots", "histogram")])
+@pytest.mark.parametrize(("classify_by", "regress_by"), [("head", "expectation"), ("slots", "estimate")])
 def test_every_term_reaches_the_weights_and_only_those_that_are_on(
     classify_by: str, regress_by: str, codec: Codec
 ) -> None:
     material = material_with_all_terms()
     settings = SETTINGS.model_copy(update={**ALL_TERMS, "classify_by": classify_by, "regress_by": regress_by})
-    items = [Item((encode_row(codec, r, settings.digit_spread),)) for r in material.sources[1].rows[:3]]
+    items = [Item((encode_row(codec, r),)) for r in material.sources[1].rows[:3]]
     items.append(encode_pair(codec, material.pairs[0]))
     objective = Objective(codec, settings, material.sources, load_lexicon("builtin"))
     model = tiny_llama(layers=2)

@@ -13,15 +13,15 @@ from torch.autograd import gradcheck
 
 from emoloom.affect.lexicon import load_lexicon
 from emoloom.config import TrainingSettings
-from emoloom.contract.prompt import studied_decimals
 from emoloom.models.codec import Codec
 from emoloom.records import Target, TrainingRow, Vad
 from emoloom.training.batches import learnt_places
 from emoloom.training.encoding import Item, encode_pair, encode_row
 from emoloom.training.heads import Heads
-from emoloom.training.likely_numbers import drawn_vad, histogram
-from emoloom.training.losses import Digits, histogram_loss
+from emoloom.training.losses import Digits, digits_loss, estimate_loss
+from emoloom.training.mixture import Source
 from emoloom.training.objective import Objective
+from emoloom.training.ratings import ERROR_WEIGHT, Estimates, shown_vad
 from emoloom.training.reading import Reader
 
 
@@ -35,9 +35,8 @@ def reader_of(codec: Codec) -> Reader:
     return Reader(codec, material_with_all_terms().sources, load_lexicon("builtin"))
 
 
-def by_histogram(spread: float) -> TrainingSettings:
-    update = {"lambda_reg": 1.0, "regress_by": "histogram", "number_spread": spread, "number_temperature": 2.0}
-    return SETTINGS.model_copy(update=update)
+def by_estimate(spread: float) -> TrainingSettings:
+    return SETTINGS.model_copy(update={"lambda_reg": 1.0, "regress_by": "estimate", "number_spread": spread})
 
 
 def test_expected_number_by_hand(codec: Codec) -> None:
@@ -82,61 +81,66 @@ def test_numbers_that_the_model_is_sure_of_are_read_exactly(codec: Codec) -> Non
         assert float(reader.digits(logits, [0], [text]).expected[0]) == pytest.approx(float(text), abs=1e-6)
 
 
-def test_histogram_is_normal_around_its_target_in_every_number_of_the_contract() -> None:
-    weights = histogram(torch.tensor([0.25, 1.0]), 0.1, 2)
-    assert weights.shape == (2, 101)
-    assert weights[0, 25] == weights[1, 100] == 1.0
-    assert weights[0, [15, 35]].tolist() == pytest.approx([math.exp(-0.5)] * 2)
-    assert weights[1, 80] == pytest.approx(math.exp(-2.0))
-    assert histogram(torch.tensor([0.5]), 0.1, 3).shape == (1, 1001)
+def test_estimate_loss_by_hand() -> None:
+    """Two numbers with two decimals each: errors of 1 and 3, and of 0 and 2 deviations."""
+    estimates = torch.tensor([[0.6, 0.5], [0.8, 0.7]], requires_grad=True)
+    total, count = estimate_loss(estimates, torch.tensor([0.5, 0.5]), torch.tensor([0.1, 0.1]))
+    assert (float(total.detach()), count) == (pytest.approx(0.5 * ((1 + 9) / 2 + (0 + 4) / 2)), 2)
+    (gradient,) = torch.autograd.grad(total, estimates)
+    assert gradient.flatten().tolist() == pytest.approx([5.0, 0.0, 15.0, 10.0], abs=1e-4)
 
 
-def test_histogram_loss_by_hand() -> None:
-    """Two numbers of one decimal: the weights 1 at .3, 2 at .4 and 1 at 1.0, and all at .3 where 1.0 is shown.
+def test_digits_loss_by_hand() -> None:
+    """One decimal, spread .1: the weights of .3, .35 and so on are e^-(n - 3.5)^2 / 2 in steps of .1.
 
-    First row: lead 0 has 3/4, the decimal 3 has 1/3 and 4 has 2/3. Second row: lead 0 has all, and its decimal is not
-    seen behind the 1 that stands there.
+    Second row: what is wanted is .3 and 1.0 is shown: its decimal is not seen behind the 1 that stands there.
     """
-    weights = torch.zeros(2, 11)
-    weights[0, [3, 4, 10]] = torch.tensor([1.0, 2.0, 1.0])
-    weights[1, 3] = 5.0
+    wanted = torch.tensor([[0.35, 0.3]])
     lead = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
     decimal = torch.full((1, 2, 10), 0.1).log()
     decimal[0, 0, 4] = math.log(0.5)
-    total, count = histogram_loss(Digits(lead, decimal, torch.tensor([[4], [0]]), torch.tensor([False, True])), weights)
-    first = -math.log(0.5) - math.log(0.1) / 3 - 2 * math.log(0.5) / 3
-    assert (float(total), count) == (pytest.approx(first - math.log(0.9)), 2)
+    digits = Digits(lead, decimal, torch.tensor([[4], [0]]), torch.tensor([False, True]))
+    total, count = digits_loss(digits, wanted, 0.1)
+    by_hand = 0.0
+    for row_wanted, leads, seen in ((3.5, (0.5, 0.5), True), (3.0, (0.9, 0.1), False)):
+        weight = [math.exp(-0.5 * (n - row_wanted) ** 2) for n in range(11)]
+        by_hand -= (sum(weight[:10]) * math.log(leads[0]) + weight[10] * math.log(leads[1])) / sum(weight)
+        for n in range(10) if seen else ():
+            by_hand -= weight[n] / sum(weight[:10]) * math.log(0.5 if n == 4 else 0.1)
+    assert (float(total), count) == (pytest.approx(by_hand), 2)
 
 
-def test_histogram_loss_sees_no_decimals_behind_a_one() -> None:
-    """0.00 to 0.09 have no weight left around .95 in fp32: nothing of them may reach the sum, or it is not a number."""
-    weights = histogram(torch.tensor([0.95]), 0.02, 2)
+def test_digits_loss_sees_no_decimals_behind_a_one() -> None:
     digits = Digits(torch.zeros(1, 2), torch.zeros(2, 1, 10), torch.tensor([[0, 0]]), torch.tensor([True]))
-    total, count = histogram_loss(digits._replace(lead=digits.lead.log_softmax(1)), weights)
+    total, count = digits_loss(digits._replace(lead=digits.lead.log_softmax(1)), torch.full((2, 1), 0.95), 0.02)
     assert (float(total), count) == (pytest.approx(math.log(2)), 1)
 
 
-def test_histogram_loss_follows_the_digits_shown() -> None:
-    """Behind a first decimal that is too low the best second one is 9, behind one too high 0, whatever the target's."""
-    weights = histogram(torch.tensor([0.52, 0.52], dtype=torch.float64), 0.05, 2)
-    decimals = torch.zeros(2, 2, 10, dtype=torch.float64, requires_grad=True)
-    lead = torch.zeros(2, 2, dtype=torch.float64)
-    digits = Digits(lead, decimals.log_softmax(2), torch.tensor([[4, 9], [6, 0]]), torch.tensor([False, False]))
-    total, _ = histogram_loss(digits, weights)
+def test_digits_loss_follows_the_digits_shown_however_far_they_are() -> None:
+    """Behind a first decimal that is too low the best second one is 9, behind one too high 0; each by its own estimate.
+
+    At .02 no weight of .0x is left around .52 in fp32; its share has to be there all the same.
+    """
+    wanted = torch.tensor([[0.52, 0.52, 0.52, 0.52], [0.52, 0.52, 0.52, 0.57]])
+    decimals = torch.zeros(2, 4, 10, requires_grad=True)
+    shown, lead = torch.tensor([[4, 9], [6, 0], [0, 0], [5, 0]]), torch.zeros(4, 2)
+    digits = Digits(lead, decimals.log_softmax(2), shown, torch.zeros(4, dtype=torch.bool))
+    total, _ = digits_loss(digits, wanted, 0.02)
     (gradient,) = torch.autograd.grad(total, decimals)
-    assert gradient[0].argmin(1).tolist() == [5, 5]
-    assert gradient[1].argmin(1).tolist() == [9, 0]
+    assert gradient[0].argmin(1).tolist() == [5] * 4
+    assert gradient[1].argmin(1).tolist() == [9, 0, 9, 7]
+    assert torch.isfinite(total)
 
 
-def test_histogram_loss_has_a_gradient() -> None:
+def test_digits_loss_has_a_gradient() -> None:
     generator = torch.Generator().manual_seed(0)
     lead = torch.randn(2, 2, dtype=torch.float64, generator=generator, requires_grad=True)
     places = torch.randn(2, 2, 10, dtype=torch.float64, generator=generator, requires_grad=True)
-    weights = histogram(torch.tensor([0.3, 0.95], dtype=torch.float64), 0.1, 2)
+    wanted = torch.tensor([[0.3, 0.95], [0.32, 0.9]], dtype=torch.float64)
     shown, is_one = torch.tensor([[2, 8], [0, 0]]), torch.tensor([False, True])
 
     def loss(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return histogram_loss(Digits(a.log_softmax(1), b.log_softmax(2), shown, is_one), weights)[0]
+        return digits_loss(Digits(a.log_softmax(1), b.log_softmax(2), shown, is_one), wanted, 0.1)[0]
 
     assert gradcheck(loss, (lead, places))
 
@@ -146,37 +150,42 @@ def row(name: str, v: float) -> TrainingRow:
     return TrainingRow(id=name, corpus="c", text="some text", target=target)
 
 
-def test_drawn_numbers_are_spread_as_the_histogram_and_fixed_by_the_row() -> None:
-    drawn = [drawn_vad(row(f"row {n}", 0.5), 0.1) for n in range(2000)]
-    values = torch.tensor([vad.as_tuple() for vad in drawn])
-    assert values.mean(0).tolist() == pytest.approx([0.5, 0.61, 0.4], abs=0.01)
-    assert values.std(0).tolist() == pytest.approx([0.1] * 3, abs=0.01)
-    assert abs(float(torch.corrcoef(values.T)[0, 1])) < 0.1
-    assert drawn_vad(row("row 0", 0.5), 0.1) == drawn[0]
-    ends = [drawn_vad(row(f"row {n}", v), 0.3).v for n in range(300) for v in (0.0, 1.0)]
-    assert (min(ends), max(ends)) == (0.0, 1.0)
-    with studied_decimals(3):
-        assert len({drawn_vad(row(f"row {n}", 0.5), 0.1).v for n in range(300)}) > 150
+def test_shown_numbers_tell_nothing_of_the_row_and_are_fixed_by_it() -> None:
+    rows = [row(f"row {n}", n / 1000) for n in range(1000)]
+    shown = [shown_vad(rows, one) for one in rows]
+    assert shown[7] == shown_vad(rows, rows[7])
+    own_and_shown = torch.tensor([[one.target.vad.v, other.v] for one, other in zip(rows, shown, strict=True)])
+    assert abs(float(torch.corrcoef(own_and_shown.T)[0, 1])) < 0.1
+    assert own_and_shown.std(0).tolist() == pytest.approx([0.289] * 2, abs=0.02)
 
 
-def test_the_answer_shows_drawn_numbers_but_in_pairs_which_the_flip_term_reads(codec: Codec) -> None:
-    plain, spread = encode_row(codec, row("x", 0.5)), encode_row(codec, row("x", 0.5), 0.1)
-    written = [stretch.text for stretch in spread.stretches if stretch.kind == "number"]
-    assert written == [f"{value:.2f}" for value in drawn_vad(row("x", 0.5), 0.1).as_tuple()]
-    assert learnt_places(plain) == learnt_places(spread)
+def test_the_answer_shows_other_numbers_but_in_pairs_which_the_flip_term_reads(codec: Codec) -> None:
+    other = Vad(v=0.12, a=0.34, d=0.56)
+    plain, foreign = encode_row(codec, row("x", 0.5)), encode_row(codec, row("x", 0.5), other)
+    assert [stretch.text for stretch in foreign.stretches if stretch.kind == "number"] == ["0.12", "0.34", "0.56"]
+    assert learnt_places(plain) == learnt_places(foreign)
+    assert foreign.row == row("x", 0.5)
     pair = material_with_all_terms().pairs[0]
     for encoded, of in zip(encode_pair(codec, pair).rows, (pair.first, pair.second), strict=True):
         texts = [stretch.text for stretch in encoded.stretches if stretch.kind == "number"]
         assert texts == [f"{value:.2f}" for value in of.target.vad.as_tuple()]
 
 
+def test_a_head_that_knows_nothing_estimates_the_mean_of_what_is_drawn() -> None:
+    """Two sources, .2 and .8 of valence, drawn 3 to 1: mean .35, variance .0675; the error of .8 there."""
+    sources = [Source([row("low", 0.2)], 0.75), Source([row("high", 0.8)], 0.25)]
+    heads = Heads(4, torch.device("cpu"))
+    flat = Digits(torch.zeros(3, 2), torch.zeros(2, 3, 10), torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3).bool())
+    target = torch.tensor([0.8, 0.61, 0.4])
+    found = Estimates(sources, 0.02).loss(heads, torch.ones(12, 4), [0, 4, 8], flat, target)
+    assert float(found.detach()) == pytest.approx(8 * 0.5 * 0.45**2 / 0.0675, rel=1e-4)  # digits of log p = 0: nothing
+
+
 @pytest.mark.parametrize("v", [0.5, 1.0])
 def test_language_model_term_learns_that_a_digit_stands_there_and_not_which(codec: Codec, v: float) -> None:
     """-log P(0 or 1) at each lead and -log P(a digit) at each decimal; the zeros behind a 1 are learnt as they are."""
-    named = (f"{n}" for n in range(999))
-    shows = {0.5: "0", 1.0: "1"}[v]
-    encoded = next(e for n in named if (e := encode_row(codec, row(n, v), 0.2)).stretches[1].text.startswith(shows))
-    objective = Objective(codec, by_histogram(0.2), material_with_all_terms().sources, load_lexicon("builtin"))
+    encoded = encode_row(codec, row("x", 0.3), Vad(v=v, a=0.2, d=0.4))
+    objective = Objective(codec, by_estimate(0.2), material_with_all_terms().sources, load_lexicon("builtin"))
     model = tiny_llama(layers=2)
     measured = objective.measure(model, Heads(32, torch.device("cpu")), [Item((encoded,))])
     with torch.inference_mode():
@@ -192,34 +201,49 @@ def test_language_model_term_learns_that_a_digit_stands_there_and_not_which(code
     assert objective.counts([Item((encoded,))])["lm"] == len(allowed)
 
 
-@pytest.mark.parametrize("regress_by", ["expectation", "histogram"])
+@pytest.mark.parametrize("regress_by", ["expectation", "estimate"])
 def test_regression_term_agrees_with_all_numbers_enumerated(codec: Codec, regress_by: str) -> None:
-    """The tiny model's own digits: squared error of their mean, or cross-entropy with 101 normal weights."""
+    """The tiny model's own digits: squared error of their mean, or of an estimate, and what writing that costs."""
     material = material_with_all_terms()
-    settings = by_histogram(0.1).model_copy(update={"regress_by": regress_by})
+    settings = by_estimate(0.1).model_copy(update={"regress_by": regress_by})
     source_row = material.sources[1].rows[0]
-    encoded = encode_row(codec, source_row, settings.digit_spread)
+    shown = Vad(v=0.52, a=0.31, d=0.77) if settings.estimates else None
+    encoded = encode_row(codec, source_row, shown)
     objective = Objective(codec, settings, material.sources, load_lexicon("builtin"))
-    model = tiny_llama(layers=2)
-    found = float(objective.measure(model, Heads(32, torch.device("cpu")), [Item((encoded,))]).sums["reg"].detach())
+    model, heads = tiny_llama(layers=2), Heads(32, torch.device("cpu"))
+    torch.nn.init.normal_(heads.numbers.weight, std=0.2, generator=torch.Generator().manual_seed(0))
+    found = float(objective.measure(model, heads, [Item((encoded,))]).sums["reg"].detach())
     with torch.inference_mode():
-        logits = model(torch.tensor([encoded.ids])).logits[0]
+        output = model(torch.tensor([encoded.ids]), output_hidden_states=True)
+    logits, states = output.logits[0], output.hidden_states[-1][0]
     digits = [codec.encode_text(character)[0] for character in "0123456789"]
+    by_source = [torch.tensor([r.target.vad.as_tuple() for r in source.rows]) for source in material.sources]
+    weights = torch.cat(
+        [torch.full((len(v),), s.share / len(v)) for v, s in zip(by_source, material.sources, strict=True)]
+    )
+    everything = torch.cat(by_source)
+    mean = (weights[:, None] * everything).sum(0) / weights.sum()
+    deviation = ((weights[:, None] * (everything - mean) ** 2).sum(0) / weights.sum()).sqrt()
     total = 0.0
     stretches = [stretch for stretch in encoded.stretches if stretch.kind == "number"]
-    for stretch, target in zip(stretches, source_row.target.vad.as_tuple(), strict=True):
-        heat = 2.0 if regress_by == "histogram" else 1.0
-        at = [(logits[stretch.start - 1 + k][digits] / heat).softmax(0).tolist() for k in (0, 2, 3)]
+    for axis, (stretch, target) in enumerate(zip(stretches, source_row.target.vad.as_tuple(), strict=True)):
+        at = [logits[stretch.start - 1 + k][digits].softmax(0).tolist() for k in (0, 2, 3)]
         lead = [share / (at[0][0] + at[0][1]) for share in at[0][:2]]
         if regress_by == "expectation":
             drawn = [(a / 10 + b / 100, lead[0] * at[1][a] * at[2][b]) for a in range(10) for b in range(10)]
             total += (sum(share * value for value, share in [*drawn, (1.0, lead[1])]) - target) ** 2
             continue
-        weight = {n: math.exp(-0.5 * ((n / 100 - target) / 0.1) ** 2) for n in range(101)}
+        estimates = []
+        for k in (2, 3):
+            state = states[stretch.start - 1 + k]
+            read = float((state / (state**2).mean().sqrt()) @ heads.numbers.weight[axis].detach())
+            estimates.append(float(mean[axis] + deviation[axis] * read))
+        total += ERROR_WEIGHT * sum(0.25 * ((e - target) / float(deviation[axis])) ** 2 for e in estimates)
+        weight = [[math.exp(-0.5 * ((n / 100 - min(max(e, 0), 1)) / 0.1) ** 2) for n in range(101)] for e in estimates]
         inside = [n for n in range(100) if f"{n / 100:.2f}"[2] == stretch.text[2]]
-        total -= weight[100] / sum(weight.values()) * math.log(lead[1])
+        total -= weight[0][100] / sum(weight[0]) * math.log(lead[1])
         for n in range(100):
-            total -= weight[n] / sum(weight.values()) * math.log(lead[0])
-            total -= weight[n] / sum(weight[k] for k in range(100)) * math.log(at[1][n // 10])
-        total -= sum(weight[n] / sum(weight[k] for k in inside) * math.log(at[2][n % 10]) for n in inside)
-    assert found == pytest.approx(total, rel=1e-4)
+            total -= weight[0][n] / sum(weight[0]) * math.log(lead[0])
+            total -= weight[0][n] / sum(weight[0][:100]) * math.log(at[1][n // 10])
+        total -= sum(weight[1][n] / sum(weight[1][k] for k in inside) * math.log(at[2][n % 10]) for n in inside)
+    assert found == pytest.approx(total, rel=1e-3)

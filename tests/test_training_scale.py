@@ -31,7 +31,7 @@ def _one_thread() -> None:
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-@pytest.mark.parametrize(("classify_by", "regress_by"), [("head", "expectation"), ("slots", "histogram")])
+@pytest.mark.parametrize(("classify_by", "regress_by"), [("head", "expectation"), ("slots", "estimate")])
 @pytest.mark.parametrize("micro_rows", [1, 2, 4])
 def test_eight_times_one_is_four_times_two_is_one_times_eight(
     micro_rows: int, classify_by: str, regress_by: str, tmp_path: Path
@@ -40,7 +40,7 @@ def test_eight_times_one_is_four_times_two_is_one_times_eight(
     codec, material = tiny_codec(tmp_path), material_with_all_terms()
     common = {"clip_norm": 1e9, "learning_rate": 1.0, "classify_by": classify_by, "regress_by": regress_by}
     all_terms = SETTINGS.model_copy(update={**ALL_TERMS, **common})
-    items = [Item((encode_row(codec, row, all_terms.digit_spread),)) for row in material.sources[1].rows[:6]]
+    items = [Item((encode_row(codec, row),)) for row in material.sources[1].rows[:6]]
     items += [encode_pair(codec, pair) for pair in material.pairs[:2]]
     found = {}
     for micro in (0, micro_rows):

@@ -28,7 +28,7 @@ class RunSettings(Section):
     directory: str = "runs"
     """Folder that holds runs."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
-    """Seed of every draw: rows, order, random weights, bootstrap; not of `number_spread`, whose draws go by row id."""
+    """Seed of every draw: rows, order, random weights, bootstrap."""
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads for tensors; 0 means one per core."""
 
@@ -127,12 +127,10 @@ class TrainingSettings(Section):
     """Weight of L_flip, squared error of mirrored valence and kept arousal and dominance over mirrored pairs."""
     classify_by: Literal["head", "slots"] = "head"
     """How L_cls reads p_k: a linear head on the last prompt token, or the token distribution at the label slots."""
-    regress_by: Literal["expectation", "histogram"] = "expectation"
-    """L_reg: squared error of the expected number, or cross-entropy of digits with a histogram of likely numbers."""
-    number_spread: float = Field(0.1, ge=0.01, le=0.5)
-    """Standard deviation of the histogram of `regress_by`: the wider, the nearer greedy digits are to a mean."""
-    number_temperature: float = Field(5.0, ge=1.0, le=100.0)
-    """The histogram is matched at this temperature, so that what is written is that much sharper."""
+    regress_by: Literal["expectation", "estimate"] = "expectation"
+    """L_reg: squared error of the expected number, or of a head's estimate, which the digits learn to write."""
+    number_spread: float = Field(0.02, ge=0.005, le=0.5)
+    """Standard deviation of the digits taught around an estimate."""
     label_adjustment: float = Field(0.5, ge=0.0, le=2.0)
     """Strength of logit adjustment on label tokens: what is learnt is p(label | text) / share(label)^strength."""
     label_weight: float = Field(4.0, gt=0.0, le=100.0)
@@ -153,9 +151,9 @@ class TrainingSettings(Section):
     """Optimiser steps between checkpoints."""
 
     @property
-    def digit_spread(self) -> float:
-        """`number_spread` where L_reg teaches the digits, 0 where L_lm does."""
-        return self.number_spread if self.lambda_reg and self.regress_by == "histogram" else 0.0
+    def estimates(self) -> bool:
+        """Whether L_reg teaches the digits, by way of estimates, and not L_lm."""
+        return self.lambda_reg > 0.0 and self.regress_by == "estimate"
 
     @model_validator(mode="after")
     def _window_holds_a_batch(self) -> Self:

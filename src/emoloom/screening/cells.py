@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from emoloom.training.processes import Processes
 
 KEY = "key"
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Raise it with every change of what the same settings train to: a run of before is not to be continued or compared."""
 WITHOUT_EFFECT = {"budget", "dtype", "checkpoint_steps", "gradient_checkpointing"}
 """Training settings that change no weight, or stand resolved in the plan."""

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from emoloom.contract.prompt import PieceKind, render_target
 from emoloom.models.codec import Codec, TextCodec
-from emoloom.records import TrainingPair, TrainingRow
-from emoloom.training.likely_numbers import drawn_vad
+from emoloom.records import TrainingPair, TrainingRow, Vad
 
 
 class Stretch(NamedTuple):
@@ -52,14 +51,13 @@ class Item(NamedTuple):
 PAIRS = -1
 
 
-def encode_row(codec: Codec | TextCodec, row: TrainingRow, spread: float = 0.0) -> EncodedRow:
+def encode_row(codec: Codec | TextCodec, row: TrainingRow, shown: Vad | None = None) -> EncodedRow:
     """Token ids of a training row; of its text alone where an encoder reads it, the target stays beside it.
 
     Args:
         codec: of the candidate.
         row: what to encode.
-        spread: standard deviation of the histogram that L_reg teaches the digits; the answer then has numbers drawn
-            from it. 0: the answer has the target's numbers, and L_lm learns their digits.
+        shown: numbers that stand in the answer instead of the target's own.
     """
     if isinstance(codec, TextCodec):
         read = codec.encode_text(row.text)
@@ -67,7 +65,7 @@ def encode_row(codec: Codec | TextCodec, row: TrainingRow, spread: float = 0.0) 
     ids = codec.encode_prompt(row.text)
     n_prompt = len(ids)
     stretches = []
-    target = row.target.model_copy(update={"vad": drawn_vad(row, spread)}) if spread else row.target
+    target = row.target.model_copy(update={"vad": shown}) if shown else row.target
     for piece in render_target(target):
         found = codec.encode_piece(piece)
         if piece.kind in ("label", "number", "rationale"):

@@ -30,6 +30,7 @@ from emoloom.training.heads import PREFIX, Heads
 from emoloom.training.mixture import Draw, Mixture, Sampler, Source
 from emoloom.training.objective import Objective
 from emoloom.training.processes import Processes
+from emoloom.training.ratings import shown_vad
 from emoloom.training.recomputation import recompute_layers
 from emoloom.training.signals import held_back
 from emoloom.training.state import Progress, State, cut_log, fresh_state, resume, save, update_average
@@ -251,8 +252,9 @@ class Course:
     def _encoded(self, draw: Draw) -> Item:
         if draw.source == PAIRS:
             return encode_pair(self._codec, self._material.pairs[draw.row])
-        row = self._material.sources[draw.source].rows[draw.row]
-        return Item((encode_row(self._codec, row, self._settings.digit_spread),), draw.source)
+        rows = self._material.sources[draw.source].rows
+        shown = shown_vad(rows, rows[draw.row]) if self._settings.estimates else None
+        return Item((encode_row(self._codec, rows[draw.row], shown),), draw.source)
 
 
 def measure_tokens_per_second(

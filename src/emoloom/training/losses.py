@@ -107,11 +107,6 @@ class Digits(NamedTuple):
         mean = lead[:, 0] * below_one + lead[:, 1]
         return mean, lead[:, 0] * (spread + (below_one - mean) ** 2) + lead[:, 1] * (1 - mean) ** 2
 
-    def at(self, temperature: float) -> Digits:
-        """The same digits with their logits divided by a temperature."""
-        lead, decimals = (functional.log_softmax(part / temperature, dim=-1) for part in (self.lead, self.decimals))
-        return self._replace(lead=lead, decimals=decimals)
-
     @property
     def of_shown(self) -> torch.Tensor:
         """log p of the digits in the input among digits, summed over all numbers and places that are seen."""
@@ -208,30 +203,50 @@ def regression_loss(expected: torch.Tensor, target: torch.Tensor) -> tuple[torch
     return ((expected - target) ** 2).sum(), target.numel()
 
 
-def histogram_loss(digits: Digits, weights: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """L_reg as cross-entropy between histograms of likely numbers and the digits that the model would write.
+def estimate_loss(estimates: torch.Tensor, target: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L_reg of estimates: half of their squared error in units of the target's spread.
 
-    The histogram loss of Imani and White (2018, arXiv 1806.04613), its bins taken apart into digits: each digit is
-    asked for its share of the histogram given the digits shown before it.
+    Args:
+        estimates: [places, numbers]: one at each decimal of a number.
+        target: [numbers].
+        scale: [numbers], standard deviation of such targets.
+
+    Returns:
+        The sum of squares over numbers, averaged over places, and the number of numbers.
+    """
+    return 0.5 * (((estimates - target) / scale) ** 2).mean(0).sum(), target.numel()
+
+
+def digits_loss(digits: Digits, wanted: torch.Tensor, spread: float) -> tuple[torch.Tensor, int]:
+    """Cross-entropy between the digits that would write a number and those that the model would write.
+
+    A normal distribution around the number, over all numbers of the contract, taken apart into digits: each is asked
+    for its share given the digits shown before it (a histogram loss, Imani and White 2018, arXiv 1806.04613).
 
     Args:
         digits: of [numbers].
-        weights: [numbers, 10^decimals + 1] of the numbers from 0 to 1 in ascending order, each row in any unit.
+        wanted: [decimals, numbers]: the number that each decimal should write its part of.
+        spread: standard deviation.
 
     Returns:
         The sum in nats, and the number of numbers.
     """
-    rest, one = weights[:, :-1], weights[:, -1:]
-    lead = torch.cat([rest.sum(1, keepdim=True), one], dim=1) / weights.sum(1, keepdim=True)
+    n_decimals = len(digits.decimals)
+    numbers = torch.arange(10**n_decimals + 1).to(wanted) / 10**n_decimals
+    weights = -0.5 * ((numbers - wanted[..., None]) / spread) ** 2
+    lead = torch.stack([weights[0, :, :-1].logsumexp(1), weights[0, :, -1]], dim=1).softmax(1)
     total = -(lead * digits.lead).sum()
     below_one = ~digits.is_one  # behind a 1 there are no decimals of a lead of 0
-    rest, shown = rest[below_one], digits.shown[below_one]
+    shown, before = digits.shown[below_one], torch.zeros(int(below_one.sum()), dtype=torch.int64)
     for place, spoken in enumerate(digits.decimals[:, below_one]):
-        cells = rest.reshape(len(rest), 10, rest.shape[1] // 10)
-        share = cells.sum(2) / cells.sum((1, 2))[:, None]
-        total = total - (share * spoken).sum()
-        rest = cells[range(len(rest)), shown[:, place]]
-    return total, len(weights)
+        cells = (
+            weights[place, below_one, :-1]
+            .reshape(len(shown), 10**place, 10, 10 ** (n_decimals - 1 - place))
+            .logsumexp(3)
+        )
+        total = total - (cells[range(len(shown)), before].softmax(1) * spoken).sum()
+        before = 10 * before + shown[:, place]
+    return total, len(digits.shown)
 
 
 def consistency_loss(implied: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, int]:

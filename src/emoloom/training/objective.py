@@ -19,8 +19,8 @@ from emoloom.training.batches import Batch, collate, learnt_places
 from emoloom.training.encoding import EncodedRow, Item, encode_row, rows_of
 from emoloom.training.forward import hidden_states
 from emoloom.training.heads import Heads
-from emoloom.training.likely_numbers import histogram
 from emoloom.training.mixture import Source
+from emoloom.training.ratings import Estimates
 from emoloom.training.reading import Reader, Written
 from emoloom.training.tries import Spelling
 
@@ -69,6 +69,7 @@ class Objective:
         self._reads_labels = by_slots or "vad" in self.weights
         self._reads_numbers = bool({"reg", "flip"} & self.weights.keys())
         self._reader = Reader(codec, sources, lexicon if "vad" in self.weights else None, pairs)
+        self._estimates = Estimates(sources, settings.number_spread) if settings.estimates else None
         self._added = self._adjustment() if settings.label_adjustment else None
         self.scale, self.offset, self.residual = self._calibrate(codec, sources) if "vad" in self.weights else _PLAIN
         """target VAD ~ scale * implied VAD of the gold words + offset, and the RMSE left by it, by axis."""
@@ -113,64 +114,61 @@ class Objective:
             logits = heads.logits("labels", last[known])
             sums["cls"], _ = losses.classification_loss_of_logits(logits, gold_labels([rows[k] for k in known]))
         if self._reads_labels or self._reads_numbers:
-            sums |= self._read(hidden, n_prefix, head, items, rows)
-        if self._settings.digit_spread:  # which digit stands there is for L_reg; that one does is for L_lm
+            sums |= self._read(hidden, n_prefix, head, heads, items, rows)
+        if self._estimates:  # which digit stands there is for L_reg; that one does is for L_lm
             sums["lm"] = sums["lm"] + sums["digits"]
         return Measured({term: sums[term] for term in self.weights}, _confidence(items, spoken.each))
 
     def _read(
-        self, hidden: torch.Tensor, n_prefix: int, head: Any, items: Sequence[Item], rows: Sequence[EncodedRow]
-    ) -> dict[str, torch.Tensor]:
+        self, hidden: torch.Tensor, n_prefix: int, head: Any, heads: Heads, items: Sequence[Item],
+        rows: Sequence[EncodedRow],
+    ) -> dict[str, torch.Tensor]:  # fmt: skip
         """The terms that read the token distribution at the answer's places."""
-        wanted = _Places(n_prefix)
-        numbers: list[tuple[int, str]] = []
-        slots: list[tuple[int, int, str]] = []
-        words: list[tuple[int, int, Spelling]] = []
+        asked = _Places(n_prefix)
         for index, row in enumerate(rows):
             for stretch in row.stretches:
-                start = wanted.add(index, stretch.start, len(stretch.ids))
+                start = asked.add(index, stretch.start, len(stretch.ids))
                 if stretch.kind == "number":
-                    numbers.append((start, stretch.text))
+                    asked.numbers.append((start, stretch.text))
                 elif stretch.kind == "label" and is_labelled(row):
-                    slots.append((index, start, stretch.text))
+                    asked.slots.append((index, start, stretch.text))
                 elif stretch.kind == "rationale":
                     found = self._reader.words_of(stretch)
-                    words += [(index, start + word.offset, word.spelling) for word in found]
-        logits = self._reader.logits(hidden[wanted.rows, wanted.columns], head)
+                    asked.words += [(index, start + word.offset, word.spelling) for word in found]
+        states = hidden[asked.rows, asked.columns]
+        logits = self._reader.logits(states, head)
         with torch.autocast(logits.device.type, enabled=False):  # expectations of values are fp32, whatever logits were
-            return self._read_terms(logits, items, rows, numbers, slots, words)
+            sums = self._read_numbers(heads, states, logits, items, rows, asked) if self._reads_numbers else {}
+            return sums | (self._read_labels(logits, rows, asked) if self._reads_labels else {})
 
-    def _read_terms(
-        self, logits: torch.Tensor, items: Sequence[Item], rows: Sequence[EncodedRow],
-        numbers: Sequence[tuple[int, str]], slots: Sequence[tuple[int, int, str]],
-        words: Sequence[tuple[int, int, Spelling]],
+    def _read_numbers(
+        self, heads: Heads, states: torch.Tensor, logits: torch.Tensor, items: Sequence[Item],
+        rows: Sequence[EncodedRow], asked: _Places,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
-        """L_reg, L_flip, L_cls by slots and L_vad from the logits at the places; what is off is left to the caller."""
+        """L_reg and L_flip from states and logits at the places; what is off is left to the caller."""
         sums: dict[str, torch.Tensor] = {}
-        if self._reads_numbers:
-            starts, written = zip(*numbers, strict=True)
-            digits = self._reader.digits(logits, starts, written)
-            expected, spread = (values.view(-1, len(AXES)) for values in digits.moments())
-            if self._settings.digit_spread:
-                likely = histogram(gold_vad(rows).flatten(), self._settings.digit_spread, len(written[0]) - 2)
-                sums["reg"], _ = losses.histogram_loss(digits.at(self._settings.number_temperature), likely)
-                sums["digits"] = digits.of_shown
-            else:
-                sums["reg"], _ = losses.regression_loss(expected, gold_vad(rows))
-            paired = torch.tensor([len(item.rows) == 2 for item in items for _ in item.rows])
-            pairs = (int(paired.sum()) // 2, 2, len(AXES))
-            if self._settings.digit_spread:  # where a histogram is taught, wide digits are what is wanted
-                spread = torch.zeros_like(spread)
-            sums["flip"], _ = losses.flip_loss(
-                *(values[paired].view(pairs) for values in (expected, spread, gold_vad(rows)))
-            )
-        if not self._reads_labels:
-            return sums
-        shares = self._label_shares(logits, slots)
+        starts, written = zip(*asked.numbers, strict=True)
+        digits = self._reader.digits(logits, starts, written)
+        target = gold_vad(rows)
+        values = (*(moment.view(-1, len(AXES)) for moment in digits.moments()), target)
+        if self._estimates:
+            sums["reg"] = self._estimates.loss(heads, states, starts, digits, target.flatten())
+            sums["digits"] = digits.of_shown
+        else:
+            sums["reg"], _ = losses.regression_loss(values[0], target)
+        paired = torch.tensor([len(item.rows) == 2 for item in items for _ in item.rows])
+        of_pairs = (int(paired.sum()) // 2, 2, len(AXES))
+        sums["flip"], _ = losses.flip_loss(*(value[paired].view(of_pairs) for value in values))
+        return sums
+
+    def _read_labels(self, logits: torch.Tensor, rows: Sequence[EncodedRow], asked: _Places) -> dict[str, torch.Tensor]:
+        """L_cls by slots and L_vad from the logits at the places."""
+        sums: dict[str, torch.Tensor] = {}
+        shares = self._label_shares(logits, asked.slots)
         if "cls" in self.weights and self._settings.classify_by == "slots":
-            sums["cls"] = _slots_sum(shares, [index for index, *_ in slots], rows)
+            sums["cls"] = _slots_sum(shares, [index for index, *_ in asked.slots], rows)
         if "vad" in self.weights:
-            sums["vad"] = self._consistency(logits, rows, slots, shares, words)
+            sums["vad"] = self._consistency(logits, rows, asked.slots, shares, asked.words)
         return sums
 
     def _label_shares(self, logits: torch.Tensor, slots: Sequence[tuple[int, int, str]]) -> torch.Tensor:
@@ -274,6 +272,12 @@ class _Places:
     def __init__(self, n_prefix: int) -> None:
         self.rows: list[int] = []
         self.columns: list[int] = []
+        self.numbers: list[tuple[int, str]] = []
+        """Place of the first character, and the text."""
+        self.slots: list[tuple[int, int, str]] = []
+        """Of labels that somebody gave: row, place of the first id, label."""
+        self.words: list[tuple[int, int, Spelling]] = []
+        """Of cue words: row, place of the first id, spelling."""
         self._n_prefix = n_prefix
 
     def add(self, row: int, start: int, length: int) -> int:
