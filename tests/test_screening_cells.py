@@ -45,6 +45,15 @@ def test_what_decides_nothing_is_not() -> None:
     assert train_key("i", more, Config(), "d", FACTS) != train_key("i", PLANNED, Config(), "d", FACTS)
 
 
+def test_a_larger_budget_does_not_go_on_with_a_training_that_cooled_down() -> None:
+    cooling = Config.model_validate({"training": {"cooldown": 0.2}})
+    assert course_key("i", PLANNED.granted(20, 1.0), cooling, "d", FACTS) != course_key(
+        "i", PLANNED, cooling, "d", FACTS
+    )
+    with pytest.raises(ValueError, match=r"training\.cooldown is for one rung"):
+        Config.model_validate({"training": {"cooldown": 0.2}, "screening": {"rungs": 2}})
+
+
 def test_another_training_version_is_another_training(monkeypatch: pytest.MonkeyPatch) -> None:
     before = key()
     monkeypatch.setattr("emoloom.screening.cells.TRAINING_VERSION", 10**6)

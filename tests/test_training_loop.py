@@ -21,6 +21,7 @@ from emoloom.progress import Tick, no_tick
 from emoloom.training import checkpoint
 from emoloom.training.heads import Heads
 from emoloom.training.loop import WEIGHTS, Material, measure_tokens_per_second, train
+from emoloom.training.schedule import learning_rate
 from emoloom.training.state import fresh_state, update_average
 
 
@@ -82,6 +83,27 @@ def test_interrupted_and_continued_gives_the_same_bytes(steps: tuple[int, ...], 
     assert run(tmp_path / "cut") == (whole / WEIGHTS).read_bytes()
     logs = [(folder / store.TRAINING_LOG).read_bytes() for folder in (whole, tmp_path / "cut")]
     assert logs[0] == logs[1]
+
+
+def test_the_rate_warms_up_stays_and_falls_over_the_last_share_of_the_budget() -> None:
+    settings = SETTINGS.model_copy(update={"learning_rate": 0.4, "warmup_steps": 2, "cooldown": 0.25})
+    at = [(0, 0.0), (1, 0.1), (5, 0.5), (7, 0.75), (8, 0.875), (9, 1.0)]
+    assert [learning_rate(settings, step, spent) for step, spent in at] == pytest.approx([0.2, 0.4, 0.4, 0.4, 0.2, 0.0])
+    constant = settings.model_copy(update={"cooldown": 0.0})
+    assert learning_rate(constant, 9, 1.0) == 0.4
+
+
+def test_a_training_that_cools_down_is_continued_to_the_same_bytes(tmp_path: Path) -> None:
+    """Killed behind the checkpoint of step 15, where the rate falls already."""
+    whole = tiny_run(tmp_path / "whole", cooldown=0.5)
+    with pytest.raises(Killed):
+        tiny_run(tmp_path / "cut", killed_at(16), cooldown=0.5)
+    assert tiny_run(tmp_path / "cut", cooldown=0.5).read_bytes() == whole.read_bytes()
+    log = (tmp_path / "cut" / store.TRAINING_LOG).read_text().splitlines()
+    rates = [json.loads(line)["learning_rate"] for line in log]
+    assert rates[3:9] == [SETTINGS.learning_rate] * 6
+    assert rates[-1] < 0.1 * SETTINGS.learning_rate
+    assert rates[11:] == sorted(rates[11:], reverse=True)
 
 
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])

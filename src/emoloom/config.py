@@ -92,7 +92,9 @@ class TrainingSettings(Section):
     learning_rate: float = Field(2e-4, gt=0.0, le=1.0)
     """Peak learning rate of AdamW."""
     warmup_steps: int = Field(10, ge=0)
-    """Steps of linear warm-up; the rate is constant after them."""
+    """Steps of linear warm-up."""
+    cooldown: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of the budget, at its end, over which the rate falls to 0, linearly; with 0 it stays constant."""
     average_decay: float = Field(0.95, ge=0.0, lt=1.0)
     """Decay of the moving average of the weights that gets evaluated."""
     weight_decay: float = Field(0.01, ge=0.0)
@@ -253,6 +255,8 @@ class Config(Section):
             raise ValueError("training.lambda_flip needs mirrored pairs: set data.flip_share")
         if self.training.lambda_app and not self.data.appraisal:
             raise ValueError("training.lambda_app needs soft targets: set data.appraisal")
+        if self.training.cooldown and self.screening.rungs > 1:
+            raise ValueError("training.cooldown is for one rung: what a higher one goes on with must not have cooled")
         return self
 
 
@@ -373,21 +377,19 @@ def config_template() -> str:
     import inspect
     import textwrap
 
-    lines = ["# emoloom configuration: every setting, at its default. Delete what you do not change.", ""]
+    lines = ["# emoloom configuration: every setting, at its default. Delete what you do not change."]
     for section, field in Config.model_fields.items():
         kind = field.annotation
         assert isinstance(kind, type)
-        lines += [f"[{section}]  # {inspect.getdoc(kind)}"]
+        lines += ["", f"[{section}]  # {inspect.getdoc(kind)}"]
         body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
         assert isinstance(body, ast.ClassDef)
         for statement, following in zip(body.body, body.body[1:], strict=False):
             if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
                 assert isinstance(statement.target, ast.Name)
-                value = getattr(kind(), statement.target.id)
-                doc = ast.literal_eval(following.value)
-                lines += [f"# {' '.join(str(doc).split())}", f"{statement.target.id} = {_toml(value)}"]
-        lines.append("")
-    return "\n".join(lines)
+                name, doc = statement.target.id, ast.literal_eval(following.value)
+                lines += [f"# {' '.join(str(doc).split())}", f"{name} = {_toml(getattr(kind(), name))}"]
+    return "\n".join([*lines, ""])
 
 
 def _toml(value: object) -> str:

@@ -121,6 +121,8 @@ def course_key(identity: str, planned: PlannedCandidate, config: Config, data_id
     settings = training_settings(planned, config).model_dump(mode="json", exclude=WITHOUT_EFFECT)
     drawn = [facts["shares"], config.data.flip_share, facts["lexicon_id"]]
     how = [TRAINING_VERSION, contract_id(), settings, planned.dtype, config.run.seed]
+    if config.training.cooldown:  # then the budget decides every rate
+        how.append(planned.tokens)
     return store.digest_of([identity, data_id, how, drawn])
 
 

@@ -32,6 +32,7 @@ from emoloom.training.objective import Objective
 from emoloom.training.processes import Processes
 from emoloom.training.ratings import shown_vad
 from emoloom.training.recomputation import recompute_layers
+from emoloom.training.schedule import learning_rate
 from emoloom.training.signals import held_back
 from emoloom.training.state import Progress, State, cut_log, fresh_state, resume, save, update_average
 
@@ -69,8 +70,8 @@ def train(
 ) -> Path:  # fmt: skip
     """Train until the token budget is spent; continue from the newest checkpoint in `folder` if there is one.
 
-    The schedule knows no horizon: warm-up, then a constant rate; an average of the weights is what gets evaluated. A
-    state therefore does not depend on the budget, and an interrupted run ends with the bytes of an uninterrupted one.
+    Warm-up, then a constant rate; an average of the weights is what gets evaluated. Without `cooldown` a state does not
+    depend on the budget. An interrupted run ends with the bytes of an uninterrupted one.
     SIGTERM and SIGINT let the running step end, write a checkpoint, and only then do what they do.
 
     Args:
@@ -109,7 +110,7 @@ def train(
             if stop:
                 processes.largest(stop)  # nobody leaves before the checkpoint is written
                 break
-            done = course.step(items, at.step)
+            done = course.step(items, at.step, at.tokens / budget_tokens)
             tokens = at.tokens + n_tokens(items)
             if processes.leads:
                 _log(folder, {"step": at.step + 1, "tokens": tokens, **course.entry(done, at)})
@@ -180,28 +181,33 @@ class Course:
             skip = 0
             return_freed_memory()
 
-    def step(self, items: Sequence[Item], number: int) -> Step:
+    def step(self, items: Sequence[Item], number: int, spent: float = 0.0) -> Step:
         """One optimiser step, the average of the weights and the sampler's confidence included.
 
         However the items are split over processes and forward passes: the gradient is that of the sum over terms of
         weight * sum / count, both over the whole step. Counts follow from the items, so that they are known before the
         first backward pass.
 
+        Args:
+            items: of the step.
+            number: of the step, from 0.
+            spent: share of the budget that the steps before it took.
+
         Raises:
             CandidateError: the loss or the gradient is not finite.
         """
-        settings, parameters = self._settings, list(self.state.parameters.values())
+        parameters = list(self.state.parameters.values())
         counts = self.objective.counts(items)
         sums, seen = self._backward(items, counts)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm, foreach=True)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self._settings.clip_norm, foreach=True)
         if not all(map(math.isfinite, [*sums.values(), float(norm)])):
             raise CandidateError(f"the loss is not finite at step {number}", code="nan-loss")
-        rate = settings.learning_rate * min(1.0, (number + 1) / max(1, settings.warmup_steps))
+        rate = learning_rate(self._settings, number, spent)
         for group in self.state.optimiser.param_groups:
             group["lr"] = rate
         self.state.optimiser.step()
         self.state.optimiser.zero_grad(set_to_none=True)
-        update_average(self.state, number, settings.average_decay)
+        update_average(self.state, number, self._settings.average_decay)
         for source, (total, count) in enumerate(seen):
             if count:
                 self._sampler.update(source, total / count)
